@@ -1,0 +1,297 @@
+"""Checkpoints: killed and interrupted runs go on to the same bits; wrong and damaged ones are told."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cosine_model import CHAIN, CosineModel, samples
+from train_toy import STEPS, train
+
+from tn_qnn.errors import CheckpointError, InputError
+from tn_qnn.train import SGD, SPSA, Adam, Momentum, Trainer, cross_entropy
+from tn_qnn.train import checkpoint as checkpoint_module
+from tn_qnn.train.checkpoint import load_checkpoint, save_checkpoint
+
+SCRIPT = Path(__file__).with_name("train_toy.py")
+SOURCE = Path(__file__).parents[2]
+DETERMINISTIC = "step epoch loss validation_loss validation_score evaluations a_k c_k".split()
+
+
+def start(folder, update, pause):
+    path = os.pathsep.join([str(SOURCE), os.environ.get("PYTHONPATH", "")])
+    return subprocess.Popen(
+        [sys.executable, str(SCRIPT), str(folder), update, str(pause)],
+        env=os.environ | {"PYTHONPATH": path},
+    )
+
+
+def same(folder, expected):
+    facts, arrays = load_checkpoint(folder)
+    assert facts["state"]["step"] == STEPS
+    assert arrays["weights"].tobytes() == expected.weights.tobytes() != b""
+    assert arrays["best_weights"].tobytes() == expected.best.weights.tobytes()
+    columns = dict(zip(DETERMINISTIC, np.delete(arrays["history"], 6, axis=1).T, strict=True))
+    for name, column in columns.items():
+        assert np.array_equal(column, expected.history[name], equal_nan=True), name
+
+
+def kill_and_resume(tmp_path, update, kills, seed):
+    """Kill a run ``kills`` times at random moments, then let it end; return what steps it saw."""
+    chance = random.Random(seed)
+    folder, steps = tmp_path / "killed", []
+    expected = train(None, update)
+    for _ in range(kills):
+        process = start(folder, update, 0.02)
+        while process.poll() is None and not (folder / "checkpoint.json").exists():
+            time.sleep(0.01)
+        time.sleep(chance.uniform(0.0, 1.2))
+        process.send_signal(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL, "ended before it was killed"
+        steps.append(load_checkpoint(folder)[0]["state"]["step"])
+    assert start(folder, update, 0.0).wait() == 0
+    same(folder, expected)
+    left = sorted(path.name for path in folder.iterdir())
+    assert len(left) == 3 and left[0].startswith("arrays-")
+    assert left[1:] == ["checkpoint.json", "history.csv"]
+    return steps
+
+
+def test_killed_runs_end_in_the_same_bits(tmp_path):
+    kill_and_resume(tmp_path, "adam", kills=2, seed=1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("update", ["sgd", "momentum", "adam"])
+def test_runs_killed_many_times_end_in_the_same_bits(tmp_path, update, seed):
+    steps = kill_and_resume(tmp_path, update, kills=4, seed=seed)
+    assert steps == sorted(steps)
+
+
+class Killed(BaseException):
+    """Stands for the end of the process."""
+
+
+@pytest.mark.parametrize("survived", range(9))
+def test_killed_between_any_two_changes_of_the_disk(tmp_path, monkeypatch, survived):
+    """Stop at each rename and each removal of two saves; the checkpoint is of one moment."""
+    count = 0
+
+    def dying(function):
+        def call(*arguments, **keywords):
+            nonlocal count
+            count += 1
+            if count > survived:
+                raise Killed
+            return function(*arguments, **keywords)
+
+        return call
+
+    first = {"weights": np.arange(3.0)}
+    save_checkpoint(tmp_path, {"state": 0}, first)
+    monkeypatch.setattr(os, "replace", dying(os.replace))
+    monkeypatch.setattr(Path, "unlink", dying(Path.unlink))
+    died = False
+    try:
+        for step in (1, 2):
+            save_checkpoint(tmp_path, {"state": step}, {"weights": np.arange(3.0) + step})
+    except Killed:
+        died = True
+    monkeypatch.undo()
+    assert died == (survived < 6)
+    facts, arrays = load_checkpoint(tmp_path)
+    assert np.array_equal(arrays["weights"], np.arange(3.0) + facts["state"])
+    assert facts["state"] == [0, 0, 1, 1, 1, 2, 2, 2, 2][survived]
+    save_checkpoint(tmp_path, {"state": 3}, first)
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+@pytest.mark.parametrize("update", [SGD(), Momentum(), Adam()], ids=repr)
+@pytest.mark.parametrize("at", [1, 17, 60])
+def test_interrupted_runs_end_in_the_same_bits(tmp_path, update, at):
+    class Interrupted(CosineModel):
+        def __call__(self, weights, X):
+            if len(self.calls) == at + 10:  # ten calls calibrate
+                self.calls.append(None)
+                raise KeyboardInterrupt
+            return super().__call__(weights, X)
+
+    X, y = samples(20)
+    options = {"steps": 60, "batch_size": 8, "progress": False}
+    whole = Trainer(CosineModel(CHAIN), "hinge", SPSA(), update, seed=1).fit(X, y, **options)
+    calibrating = 0 if update.scale_free else 10
+    at = at - (10 - calibrating)
+    model = Interrupted(CHAIN)
+    options["checkpoint"] = tmp_path
+    trainer = Trainer(model, "hinge", SPSA(), update, seed=1)
+    part = trainer.fit(X, y, **options)
+    if at + 10 - calibrating < 60:
+        assert part.interrupted and part.reason == "interrupted"
+        assert part.step == len(part.history) == at + 10 - calibrating
+    rest = trainer.fit(X, y, resume=True, **options)
+    assert rest.reason == "steps" and rest.weights.tobytes() == whole.weights.tobytes()
+    assert rest.gains == whole.gains and rest.evaluations == whole.evaluations
+
+
+X, Y = samples(20)
+
+
+def toy(model=None, loss="cross_entropy", estimator=None, update="adam", seed=1):
+    return Trainer(model or CosineModel(CHAIN), loss, estimator, update, seed=seed)
+
+
+def fit(trainer, folder, X=X, y=Y, **options):
+    settings = {"steps": 6, "batch_size": 8, "checkpoint": folder, "progress": False}
+    return trainer.fit(X, y, **settings | options)
+
+
+@pytest.fixture
+def saved(tmp_path):
+    fit(toy(), tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("name", "trainer", "options"),
+    [
+        ("model", lambda: toy(CosineModel([[1, 1, 0, 0, 1]] * 3)), {}),
+        ("seed", lambda: toy(seed=2), {}),
+        ("loss", lambda: toy(loss=cross_entropy(2.0)), {}),
+        ("estimator", lambda: toy(estimator=SPSA(c=0.2)), {}),
+        ("update", lambda: toy(update="sgd"), {}),
+        ("update", lambda: toy(update=Adam(0.8)), {}),
+        ("data", toy, {"X": X + 1e-9}),
+        ("data", toy, {"y": Y[::-1]}),
+        ("data", toy, {"class_weight": {0: 2.0}}),
+        ("validation data", toy, {"validation": (X, Y)}),
+        ("batch_size", toy, {"batch_size": 4}),
+        ("validate_every", toy, {"validate_every": 3}),
+        ("monitor", toy, {"monitor": "loss"}),
+    ],
+)
+def test_a_checkpoint_of_another_run_is_told(saved, name, trainer, options):
+    before = (saved / "checkpoint.json").read_bytes()
+    with pytest.raises(CheckpointError, match=f"of another run: different {name} \\("):
+        fit(trainer(), saved, resume=True, **options)
+    assert (saved / "checkpoint.json").read_bytes() == before
+
+
+def test_a_finished_run_can_be_made_longer(saved):
+    longer = fit(toy(), saved, steps=9, resume=True)
+    assert longer.step == 9 and longer.history["step"].tolist() == list(range(1, 10))
+    assert longer.gains.A == 0.6  # that of the first run
+
+
+def test_resuming_a_finished_run_returns_it(saved):
+    before = load_checkpoint(saved)[1]["weights"]
+    assert fit(toy(), saved, resume=True).weights.tobytes() == before.tobytes()
+
+
+def test_a_checkpoint_is_not_overwritten(saved):
+    with pytest.raises(CheckpointError, match="holds a checkpoint already; pass resume=True"):
+        fit(toy(), saved)
+    assert load_checkpoint(saved)[0]["state"]["step"] == 6
+
+
+def test_missing(tmp_path):
+    with pytest.raises(CheckpointError, match=r"holds no readable checkpoint\.json"):
+        fit(toy(), tmp_path, resume=True)
+    with pytest.raises(InputError, match="resume: got True without `checkpoint`"):
+        fit(toy(), None, resume=True)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 0.99])
+@pytest.mark.parametrize("name", ["checkpoint.json", "arrays"])
+def test_truncated(saved, name, share):
+    path = next(saved.glob(f"{name}*"))
+    content = path.read_bytes()
+    path.write_bytes(content[: int(share * len(content))])
+    with pytest.raises(CheckpointError, match=path.name):
+        fit(toy(), saved, resume=True)
+
+
+def test_arrays_missing_or_of_another_checkpoint(saved):
+    path = next(saved.glob("arrays*"))
+    np.savez(path, weights=np.zeros(5))
+    with pytest.raises(CheckpointError, match="damaged: its content is not what was saved"):
+        fit(toy(), saved, resume=True)
+    path.unlink()
+    with pytest.raises(CheckpointError, match="missing or unreadable"):
+        fit(toy(), saved, resume=True)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda facts: facts.pop("format"), "damaged or not a tn_qnn checkpoint"),
+        (lambda facts: facts.update(version=99), "has version 99, expected 1"),
+        (lambda facts: facts.pop("identity"), "damaged"),
+        (lambda facts: facts.pop("environment"), "damaged"),
+        (lambda facts: facts.update(environment=[]), "damaged"),
+        (lambda facts: facts["state"].update(gains={"a": 1.0}), "damaged"),
+        (lambda facts: facts["state"].update(step="x"), "damaged"),
+        (lambda facts: facts.update(arrays="../../secret.npz"), "missing or unreadable"),
+        (lambda facts: facts.update(arrays=None), "missing or unreadable"),
+    ],
+)
+def test_damaged_facts(saved, change, message):
+    path = saved / "checkpoint.json"
+    facts = json.loads(path.read_text())
+    change(facts)
+    path.write_text(json.dumps(facts))
+    with pytest.raises(CheckpointError, match=message):
+        fit(toy(), saved, resume=True)
+
+
+def test_another_environment_warns(saved, monkeypatch):
+    monkeypatch.setattr(CosineModel, "environment", {"threads": (7,)}, raising=False)
+    with pytest.warns(UserWarning, match="written with another model"):
+        fit(toy(), saved, resume=True)
+    fit(toy(), saved, resume=True)  # now written with this one: no warning, which is an error
+
+
+def test_a_folder_that_cannot_be_written_is_found_before_work(tmp_path):
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    model = CosineModel(CHAIN)
+    with pytest.raises(CheckpointError, match="checkpoint: .* cannot be written"):
+        fit(toy(model), blocked / "run")
+    assert not model.calls
+
+
+def test_a_disk_that_fills_up_loses_nothing(tmp_path, monkeypatch):
+    def full(path, data):
+        raise OSError(28, "No space left on device")
+
+    def fill(report):
+        if report.row.step == 4:
+            monkeypatch.setattr("tn_qnn.files.write_atomic", full)
+
+    with pytest.raises(CheckpointError, match="No space left on device"):
+        fit(toy(), tmp_path, checkpoint_every=3, callbacks=[fill])
+    monkeypatch.undo()
+    resumed = fit(toy(), tmp_path, checkpoint_every=3, resume=True)
+    assert resumed.weights.tobytes() == fit(toy(), None).weights.tobytes()
+
+
+def test_saving_by_time(tmp_path, monkeypatch):
+    steps = []
+    real = checkpoint_module.save_checkpoint
+
+    def spy(folder, facts, arrays):
+        steps.append(facts["state"]["step"])
+        real(folder, facts, arrays)
+
+    monkeypatch.setattr(checkpoint_module, "save_checkpoint", spy)
+    fit(toy(), tmp_path / "a")
+    monkeypatch.setattr("tn_qnn.train.run.CHECKPOINT_SECONDS", 0.0)
+    fit(toy(), tmp_path / "b", steps=3)
+    fit(toy(), tmp_path / "c", steps=5, checkpoint_every=2)
+    assert steps == [0, 6, *[0, 1, 2, 3, 3], *[0, 2, 4, 5]]

@@ -1,0 +1,77 @@
+"""Quantum neural networks far wider than any statevector, trained as tensor networks.
+
+>>> import tn_qnn as tq
+>>> circuit = tq.Circuit(2).ry(tq.feature(0), 0).cx(0, 1).ry(tq.weight("a"), 1)
+>>> model = tq.QNN(circuit, [tq.Z(1)])
+>>> float(model([0.0], [[0.0]])[0, 0])
+1.0
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from tn_qnn.circuit.blocks import orthogonal, unitary
+from tn_qnn.circuit.circuit import Circuit
+from tn_qnn.circuit.gates import GATES
+from tn_qnn.circuit.observables import I, X, Y, Z, density_matrix, projector
+from tn_qnn.circuit.slots import feature, weight
+from tn_qnn.errors import TnQnnError
+
+if TYPE_CHECKING:
+    from tn_qnn.models.estimators import QNNClassifier, QNNRegressor
+    from tn_qnn.models.qnn import QNN, expectation
+    from tn_qnn.train import SPSA, Trainer
+
+__version__ = "0.1.0"
+
+#: Names that are imported when they are first used, and where they live.
+_LATER = {
+    "QNN": "tn_qnn.models.qnn",
+    "expectation": "tn_qnn.models.qnn",
+    "QNNClassifier": "tn_qnn.models.estimators",
+    "QNNRegressor": "tn_qnn.models.estimators",
+    "SPSA": "tn_qnn.train",
+    "Trainer": "tn_qnn.train",
+}
+_MODULES = {
+    "ansatz": "tn_qnn.circuit.ansatz",
+    "dense": "tn_qnn.dense",
+    "encodings": "tn_qnn.circuit.encodings",
+    "graphs": "tn_qnn.circuit.graphs",
+    "qasm": "tn_qnn.circuit.qasm",
+    "train": "tn_qnn.train",
+}
+
+__all__ = [
+    "GATES",
+    "QNN",
+    "SPSA",
+    "Circuit",
+    "I",
+    "QNNClassifier",
+    "QNNRegressor",
+    "TnQnnError",
+    "Trainer",
+    "X",
+    "Y",
+    "Z",
+    "density_matrix",
+    "expectation",
+    "feature",
+    "orthogonal",
+    "projector",
+    "unitary",
+    "weight",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LATER:
+        return getattr(import_module(_LATER[name]), name)
+    if name in _MODULES:
+        return import_module(_MODULES[name])
+    raise AttributeError(f"module 'tn_qnn' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LATER, *_MODULES})

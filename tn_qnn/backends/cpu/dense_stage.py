@@ -1,0 +1,75 @@
+"""Steps one at a time as batched matrix products: for few points of the batch and big tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tn_qnn.program.program import Program, Slot, Stage, Step
+from tn_qnn.program.tables import Roles, roles
+
+Array = NDArray[Any]
+
+
+def run_dense(
+    program: Program, stage: Stage, values: dict[int, Array], fixed: Mapping[int, int]
+) -> dict[int, Array]:
+    """Run a stage by BLAS.
+
+    Parameters
+    ----------
+    program, stage
+        What to run.
+    values
+        Source and exported slots that it reads, shape (C or 1, P or 1, S or 1, *slot.shape).
+    fixed
+        Values of the sliced indices.
+
+    Returns
+    -------
+    dict
+        The exported slots it writes, in the same form.
+    """
+    last_use = {slot: now for now, s in enumerate(stage.steps) for slot in (s.left, s.right)}
+    live = dict(values)
+    for now, step in enumerate(stage.steps):
+        live[step.out] = _product(program, step, live, fixed)
+        for slot in {step.left, step.right}:
+            if last_use[slot] == now and slot not in program.exported:
+                live.pop(slot, None)
+    return {s.out: live[s.out] for s in stage.steps if s.out in program.exported}
+
+
+def _product(
+    program: Program, step: Step, live: Mapping[int, Array], fixed: Mapping[int, int]
+) -> Array:
+    r = roles(program, step)
+    left = _matrix(program.slots[step.left], live[step.left], fixed, r, (r.h, r.m, r.k))
+    right = _matrix(program.slots[step.right], live[step.right], fixed, r, (r.h, r.k, r.n))
+    product = left @ right
+    natural = (*r.h, *r.m, *r.n)
+    full = product.reshape(*product.shape[:3], *(r.sizes[i] for i in natural))
+    out = program.slots[step.out].indices
+    if out == natural:
+        return full
+    return full.transpose(0, 1, 2, *(3 + natural.index(i) for i in out))
+
+
+def _matrix(
+    slot: Slot, value: Array, fixed: Mapping[int, int], r: Roles, groups: tuple[tuple[int, ...], ...]
+) -> Array:
+    """A value as (C, P, S, h, rows, columns); an index that it lacks is broadcast or summed."""
+    kept = value[(..., *(fixed.get(i, slice(None)) for i in slot.indices))]
+    mine = [i for i in slot.indices if i not in fixed]
+    wanted = [i for group in groups for i in group]
+    order = [mine.index(i) for i in wanted if i in mine]
+    moved = kept.transpose(0, 1, 2, *(3 + k for k in order))
+    shape = [r.sizes[i] if i in mine else 1 for i in wanted]
+    full = [r.sizes[i] for i in wanted]
+    moved = moved.reshape(*moved.shape[:3], *shape)
+    if shape != full:
+        moved = np.broadcast_to(moved, (*moved.shape[:3], *full))
+    return moved.reshape(*moved.shape[:3], *(r.count(group) for group in groups))

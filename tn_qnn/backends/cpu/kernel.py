@@ -1,0 +1,275 @@
+"""Interpreter of a compiled program on the CPU: all steps of a stage for one tile of the batch.
+
+A program is a few tables of integers, so nothing is compiled for a circuit: `run_stages` is compiled
+once a machine and dtype, and kept on disk by Numba. A tile's intermediates live in the scratch of
+the thread that works on it, small enough for the L1 or L2 cache.
+
+Threads are those of Numba's threading layer (OpenMP where it exists: 2 us to launch; `workqueue`
+takes 100 us). GNU OpenMP does not survive a fork: start processes by spawn, or use one thread.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import threading
+from pathlib import Path
+from typing import Any
+
+import numba
+import numpy as np
+from llvmlite import ir
+from numba import cfunc, njit, prange, types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from tn_qnn.backends.cpu import simd
+from tn_qnn.backends.cpu.simd import LANES
+from tn_qnn.errors import BackendError
+
+__all__ = ["LANES", "STAGE_SIZE", "STEP_SIZE", "new_arena", "run_stages"]
+
+STAGE_SIZE, STEP_SIZE = 8, 32  # integers a row
+ALIGNMENT = 64  # bytes: a cache line, and the widest vector
+
+# Threading layers may refuse two parallel regions at once (workqueue does).
+_PARALLEL = threading.Lock()
+
+
+@intrinsic
+def _shift(typingctx: Any, pointer: Any, count: Any) -> Any:
+    """``pointer + count``."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.gep(args[0], [args[1]])
+
+    return pointer(pointer, count), codegen
+
+
+@intrinsic
+def _call(typingctx: Any, address: Any, arguments: Any) -> Any:
+    """Call the C function at an address; it returns nothing."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        values = cgutils.unpack_tuple(builder, args[1])
+        kind = ir.FunctionType(ir.VoidType(), [value.type for value in values])
+        builder.call(builder.inttoptr(args[0], kind.as_pointer()), values)
+        return context.get_dummy_value()
+
+    return types.void(address, arguments), codegen
+
+
+@intrinsic
+def _contract(
+    typingctx: Any,
+    variant: Any,
+    pointers: Any,
+    strides: Any,
+    imags: Any,
+    table: Any,
+    extents: Any,
+    lanes: Any,
+    accumulate: Any,
+) -> Any:
+    """Call the function of `simd` for a variant; the arguments are those of `emit_contraction`."""
+    signature = types.void(variant, pointers, strides, imags, table, extents, lanes, accumulate)
+    dtype = np.dtype(pointers.dtype.dtype.name)
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        number, *groups, table, extents, lanes, accumulate = args
+        values = [v for group in groups for v in cgutils.unpack_tuple(builder, group)]
+        values += [table, *cgutils.unpack_tuple(builder, extents), lanes]
+        values += [builder.icmp_signed("!=", accumulate, simd.INDEX(0))]
+        scalar = context.get_value_type(pointers.dtype.dtype)
+        end = builder.append_basic_block()
+        switch = builder.switch(number, end)
+        for case, variant in enumerate(simd.VARIANTS):
+            block = builder.append_basic_block()
+            switch.add_case(simd.INDEX(case), block)
+            builder.position_at_end(block)
+            function = simd.emit_contraction(builder.module, scalar, LANES[dtype], variant)
+            builder.call(function, values)
+            builder.branch(end)
+        builder.position_at_end(end)
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+@njit(inline="always")
+def _operand(
+    step: Any, field: int, scratch: int, tile: int, i0: int, i1: int, t0: int
+) -> tuple[int, int, int]:
+    """Offset of element 0 in the arena, stride of elements and of planes (0: real), in scalars."""
+    kind, base, imag = step[field], step[field + 1], step[field + 2]
+    if kind == 2:
+        return scratch + base * tile, tile, imag * tile
+    base += i0 * step[field + 4] + i1 * step[field + 5]
+    if kind == 1:
+        base += t0
+    return base, step[field + 3], imag
+
+
+def _run_tiles(arena: Any, stage: Any, steps: Any, tables: Any, thread: int, threads: int) -> None:
+    """Run one thread's share of the tiles of a stage; arguments are pointers."""
+    n1, inner, tile = stage[3], stage[4], stage[5]
+    tiles_a_row = (inner + tile - 1) // tile
+    tiles = stage[2] * n1 * tiles_a_row
+    scratch = stage[6] + thread * stage[7]
+    for number in range(tiles * thread // threads, tiles * (thread + 1) // threads):
+        row, t0 = number // tiles_a_row, number % tiles_a_row * tile
+        i0, i1 = row // n1, row % n1
+        lanes = min(tile, inner - t0)
+        for s in range(stage[0], stage[1]):
+            step = _shift(steps, STEP_SIZE * s)
+            a, a_stride, a_imag = _operand(step, 8, scratch, tile, i0, i1, t0)
+            b, b_stride, b_imag = _operand(step, 16, scratch, tile, i0, i1, t0)
+            c, c_stride, c_imag = _operand(step, 24, scratch, tile, i0, i1, t0)
+            _contract(
+                4 * (a_imag != 0) + 2 * (b_imag != 0) + (step[8] == 0),
+                (_shift(arena, a), _shift(arena, b), _shift(arena, c)),
+                (a_stride, b_stride, c_stride),
+                (a_imag, b_imag, c_imag),
+                _shift(tables, step[4]),
+                (step[0], step[1], step[2], step[3]),
+                lanes,
+                step[5] & 1,
+            )
+
+
+# Numba's cache looks at this file alone: the name carries the source of the emitted code.
+_DIGEST = hashlib.sha256(Path(simd.__file__).read_bytes()).hexdigest()[:12]
+_run_tiles.__qualname__ = f"_run_tiles_{_DIGEST}"
+
+
+@functools.cache
+def _tile_runner(dtype: np.dtype[Any]) -> Any:
+    """Compile `_run_tiles` for a dtype, or load it from disk, as a C function.
+
+    It is called by its address: linked into its callers, Numba would compile it five times.
+    """
+    integers = types.CPointer(types.int64)
+    scalars = types.CPointer(numba.from_dtype(dtype))
+    signature = types.void(scalars, integers, integers, integers, types.int64, types.int64)
+    return cfunc(signature, cache=True)(_run_tiles)
+
+
+@njit(parallel=True, cache=True, nogil=True)
+def _run(runner: int, arena: Any, stages: Any, steps: Any, tables: Any, threads: int) -> None:
+    """Run stages one after the other, each on at most ``threads`` threads."""
+    first, pool = steps.ctypes.data, tables.ctypes.data
+    for number in range(len(stages)):
+        stage = stages[number]
+        tiles = stage[2] * stage[3] * ((stage[4] + stage[5] - 1) // stage[5])
+        row = stage.ctypes.data
+        workers = min(threads, tiles)
+        if workers == 1:
+            _call(runner, (arena, row, first, pool, 0, 1))
+        else:
+            for thread in prange(workers):
+                _call(runner, (arena, row, first, pool, thread, workers))
+
+
+def new_arena(size: int, dtype: Any) -> np.ndarray[Any, Any]:
+    """Allocate an arena that starts at a cache line, so that no vector straddles two.
+
+    Parameters
+    ----------
+    size
+        Number of scalars.
+    dtype
+        Any dtype.
+
+    Returns
+    -------
+    ndarray
+        Shape ``(size,)``, uninitialised.
+
+    Examples
+    --------
+    >>> new_arena(100, "float32").ctypes.data % 64
+    0
+    """
+    dtype = np.dtype(dtype)
+    raw = np.empty(size + ALIGNMENT // dtype.itemsize, dtype)
+    start = -raw.ctypes.data % ALIGNMENT // dtype.itemsize
+    return raw[start : start + size]
+
+
+def run_stages(
+    arena: np.ndarray[Any, Any],
+    stages: np.ndarray[Any, Any],
+    steps: np.ndarray[Any, Any],
+    tables: np.ndarray[Any, Any],
+    threads: int = 1,
+) -> None:
+    """Run a compiled program: contractions ``C[h,m,n;b] = sum_k A[h,m,k;b] B[h,k,n;b]``.
+
+    Stages run one after the other. A stage's batch is ``n0 x n1 x inner``; it is cut into tiles of
+    ``tile`` lanes of the innermost axis, and all steps run for one tile before the next. Results do
+    not depend on ``tile`` or ``threads``, to the last bit. Nothing checks the tables: an
+    offset beyond the arena is a wild access to memory.
+
+    Parameters
+    ----------
+    arena
+        Shape ``(scalars,)``, float32 or float64, contiguous: everything that steps read or write.
+    stages
+        Shape ``(stages, 8)``, int64, C-contiguous. A row: first step, last step (exclusive), n0,
+        n1, inner, tile, scratch base, scratch size. ``inner`` and ``tile`` are multiples of
+        ``LANES[dtype]``. Thread ``t`` has the scratch from ``base + t * size`` on.
+    steps
+        Shape ``(steps, 32)``, int64, C-contiguous. A row: H, M, N, K, offset of its tables, flags
+        (bit 0: add to out), 0, 0, then eight integers each for left, right and out: kind, base,
+        imag, stride, s0, s1, 0, 0. Element ``e`` of batch row ``(i0, i1)``, lanes from ``t0``, is at
+
+        - kind 0, a splat (left only): ``base + i0*s0 + i1*s1 + e*stride``, one value for all lanes;
+        - kind 1, in the arena: ``base + i0*s0 + i1*s1 + t0 + e*stride + lane``;
+        - kind 2, in scratch (stride unused): ``scratch + (base + e)*tile + lane``.
+
+        The imaginary plane is ``imag`` scalars further (kind 2: ``imag*tile``); 0 means real. Out is
+        complex if left or right is. Out must not overlap left or right.
+    tables
+        Shape ``(entries,)``, int64, contiguous. From a step's offset on, the tables hA (H), mA (M),
+        kA (K), hB (H), kB (K), nB (N), hC (H), mC (M), nC (N): element numbers that add up.
+    threads
+        At most so many threads, and no more than ``NUMBA_NUM_THREADS``. Calls with more than one
+        wait for each other; calls with one run side by side (the GIL is released).
+
+    Raises
+    ------
+    BackendError
+        The arena has another dtype, or ``threads`` is below 1.
+
+    Examples
+    --------
+    The product of two batched numbers, 2 * 3 in 16 lanes:
+
+    >>> arena = np.repeat(np.float32([2, 3, 0]), 16)
+    >>> operands = [[1, base, 0, 16, 0, 0, 0, 0] for base in (0, 16, 32)]
+    >>> steps = np.array([[1, 1, 1, 1, 0, 0, 0, 0] + sum(operands, [])])
+    >>> run_stages(arena, np.array([[0, 1, 1, 1, 16, 16, 0, 0]]), steps, np.zeros(9, np.int64))
+    >>> arena[32:34].tolist()
+    [6.0, 6.0]
+    """
+    if arena.dtype not in LANES:
+        raise BackendError(
+            f"arena has dtype {arena.dtype}; expected float32 or float64: convert it first"
+        )
+    if threads < 1:
+        raise BackendError(f"threads is {threads}; expected 1 or more")
+    arguments = (_tile_runner(arena.dtype).address, arena.ctypes.data, stages, steps, tables)
+    if threads == 1:
+        _run(*arguments, 1)
+        return
+    with _PARALLEL:
+        ambient = numba.get_num_threads()
+        threads = min(threads, numba.config.NUMBA_NUM_THREADS)
+        # Numba wakes all threads of its mask, even for two iterations.
+        if threads != ambient:
+            numba.set_num_threads(threads)
+        try:
+            _run(*arguments, threads)
+        finally:
+            if threads != ambient:
+                numba.set_num_threads(ambient)

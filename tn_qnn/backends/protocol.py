@@ -1,0 +1,44 @@
+"""What every backend offers: a job in, something that runs it out."""
+
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tn_qnn.backends.memory import Budget
+from tn_qnn.program.job import Job
+
+DTYPES = ("float32", "float64")
+
+
+class Executor(Protocol):
+    """A job bound to a backend, ready to run for any batch."""
+
+    def run(self, weights: NDArray[Any], features: NDArray[Any]) -> NDArray[Any]:
+        """Values of the job's readouts.
+
+        Parameters
+        ----------
+        weights
+            Shape (P, W), or (P, S, W) for weight sets a sample; float64.
+        features
+            Shape (S, F), float64.
+
+        Returns
+        -------
+        ndarray
+            Shape (terms, cones, P, S), real, or complex for an open readout; P and S are 1
+            where the program does not depend on them.
+        """
+
+    def forecast(self, sets: int, samples: int) -> int:
+        """Bytes that a run over a batch of that size holds, beside its arguments."""
+
+
+class Backend(Protocol):
+    """Makes executors."""
+
+    name: str
+
+    def prepare(self, job: Job, dtype: np.dtype[Any], budget: Budget) -> Executor:
+        """Bind a job."""

@@ -1,0 +1,320 @@
+"""The model: circuits with readouts, a function of weights and data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from tn_qnn.backends import get_backend
+from tn_qnn.backends.protocol import DTYPES, Executor
+from tn_qnn.circuit.circuit import Circuit
+from tn_qnn.circuit.observables import DensityMatrix, Observable, check_observable
+from tn_qnn.errors import InputError
+from tn_qnn.backends.memory import Budget
+from tn_qnn.network.batch import Readouts, read_out
+from tn_qnn.plan.budget import plan_network
+from tn_qnn.program.compile import compile_program
+from tn_qnn.program.job import Job, make_job
+
+
+class QNN:
+    """A quantum neural network: expectation values as a function of weights and data.
+
+    Parameters
+    ----------
+    circuits
+        One circuit or several, which share weights of the same name.
+    observables
+        Read out of every circuit; outputs are ordered circuit by circuit.
+    backend
+        "cpu" (compiled) or "einsum" (slow, for comparison).
+    dtype
+        "float32" or "float64": the precision of planes, real or complex.
+    search
+        How long to look for a contraction path: "fast", "auto" or "long".
+    memory
+        What a call may hold: bytes, or a share of the free memory (0 < share < 1).
+    threads
+        Threads of the CPU backend; default all cores.
+    sets, samples
+        Batch sizes that the plan is made for; any other sizes run on the same plan.
+
+    Raises
+    ------
+    InputError
+        When an argument is not legal.
+    MemoryBudgetError
+        At the first call, when the plan does not fit in the memory, sliced or not.
+
+    Examples
+    --------
+    >>> from tn_qnn.circuit.observables import Z
+    >>> from tn_qnn.circuit.slots import feature, weight
+    >>> c = Circuit(2).ry(feature(0), 0).cx(0, 1).ry(weight("a"), 1)
+    >>> model = QNN(c, [Z(1)])
+    >>> model([0.0], [[0.0], [np.pi]]).round(4)
+    array([[ 1.],
+           [-1.]], dtype=float32)
+    """
+
+    def __init__(
+        self,
+        circuits: Circuit | Sequence[Circuit],
+        observables: Observable | Sequence[Observable],
+        *,
+        backend: str = "cpu",
+        dtype: str = "float32",
+        search: str = "fast",
+        memory: float = 0.5,
+        threads: int | None = None,
+        sets: int = 2,
+        samples: int = 256,
+    ) -> None:
+        self.circuits = _as_circuits(circuits)
+        self.observables = _as_observables(observables, self.circuits)
+        if dtype not in DTYPES:
+            raise InputError(f"dtype: one of {DTYPES} expected, not {dtype!r}")
+        for name, value in (("sets", sets), ("samples", samples)):
+            if not isinstance(value, int) or value < 1:
+                raise InputError(f"{name}: an integer >= 1 expected, not {value!r}")
+        self.backend, self.dtype, self.search = get_backend(backend, threads), dtype, search
+        self.budget = Budget(memory)
+        self.sets, self.samples = sets, samples
+        self._executors: dict[bool, tuple[Executor, ...]] = {}
+
+    @cached_property
+    def weight_names(self) -> tuple[str, ...]:
+        """Names of the weights, in the order of the columns of ``weights``."""
+        return tuple(dict.fromkeys(name for c in self.circuits for name in c.weights))
+
+    @property
+    def num_weights(self) -> int:
+        """Number of weights."""
+        return len(self.weight_names)
+
+    @cached_property
+    def num_features(self) -> int:
+        """Number of columns that the data must have at least."""
+        return max(c.num_features for c in self.circuits)
+
+    @cached_property
+    def readouts(self) -> Readouts:
+        """Cones and networks of all outputs."""
+        return read_out(self.circuits, self.observables)
+
+    @property
+    def num_outputs(self) -> int:
+        """Number of outputs."""
+        return self.readouts.num_outputs
+
+    @cached_property
+    def jobs(self) -> tuple[Job, ...]:
+        """One job for every distinct cone topology, weights one set for all samples."""
+        return self._compile(self.readouts)
+
+    def _compile(self, readouts: Readouts) -> tuple[Job, ...]:
+        index = {name: k for k, name in enumerate(self.weight_names)}
+        itemsize = np.dtype(self.dtype).itemsize
+        jobs = []
+        for batch in readouts.batches:
+            elements = self.budget.bytes() // (itemsize * (1 if batch.network.real else 2))
+            plan = plan_network(batch.network, self.sets, self.samples, self.search, elements)
+            program = compile_program(batch.network, plan)
+            jobs.append(make_job(program, batch.cones, index))
+        return tuple(jobs)
+
+    def _prepared(self, weights_per_sample: bool) -> tuple[Executor, ...]:
+        if weights_per_sample not in self._executors:
+            jobs = (
+                self._compile(read_out(self.circuits, self.observables, True))
+                if weights_per_sample
+                else self.jobs
+            )
+            kind = np.dtype(self.dtype)
+            self._executors[weights_per_sample] = tuple(
+                self.backend.prepare(job, kind, self.budget) for job in jobs
+            )
+        return self._executors[weights_per_sample]
+
+    @cached_property
+    def credit(self) -> NDArray[np.bool_]:
+        """Which outputs' cones hold which weights, shape (outputs, weights)."""
+        mask = np.zeros((self.num_outputs, self.num_weights), dtype=bool)
+        index = {name: k for k, name in enumerate(self.weight_names)}
+        for job, batch in zip(self.jobs, self.readouts.batches, strict=True):
+            del job
+            for cone in batch.cones:
+                names = {n for e in cone.elements for n in e.weight_names}
+                columns = [index[n] for n in names]
+                width = 1 if cone.terms else 4**cone.num_observed
+                for output, _ in (pair for part in cone.parts for pair in part):
+                    mask[output : output + width, columns] = True
+        return mask
+
+    def __call__(
+        self, weights: ArrayLike | Mapping[str, float] | None = None, X: ArrayLike | None = None
+    ) -> NDArray[Any]:
+        """Outputs for weights and data.
+
+        Parameters
+        ----------
+        weights
+            A mapping from names, or an array of shape (W,); a stack of weight sets (P, W);
+            weight sets a sample (P, S, W).
+        X
+            Data, shape (S, F). Without features in the circuit it may be left out.
+
+        Returns
+        -------
+        ndarray
+            Shape (S, K), or (P, S, K) for stacked weights, of the model's dtype.
+
+        Raises
+        ------
+        InputError
+            For a wrong shape, NaN or infinite values, or a weight without a value.
+        """
+        features = self._checked_features(X)
+        sets, single = self._checked_weights(weights, len(features))
+        out = np.zeros((self.num_outputs, sets.shape[0], len(features)), dtype=self.dtype)
+        for executor, job in zip(self._prepared(sets.ndim == 3), self._jobs_of(sets), strict=True):
+            job.scatter.add(executor.run(sets, features), out)
+        for output, value in self.readouts.constants:
+            out[output] += value
+        result = np.moveaxis(out, 0, -1)
+        return np.ascontiguousarray(result[0] if single else result)
+
+    def _jobs_of(self, weights: NDArray[Any]) -> tuple[Job, ...]:
+        return tuple(e.job for e in self._prepared(weights.ndim == 3))
+
+    def _checked_features(self, X: ArrayLike | None) -> NDArray[np.float64]:
+        if X is None:
+            if self.num_features:
+                raise InputError(
+                    f"X: the circuit uses {self.num_features} features; pass data of shape"
+                    f" (samples, {self.num_features})"
+                )
+            return np.zeros((1, 0))
+        features = _as_floats("X", X)
+        if features.ndim != 2 or features.shape[1] < self.num_features or not len(features):
+            raise InputError(
+                f"X: shape (samples >= 1, {self.num_features}) expected, not {features.shape}"
+            )
+        return features
+
+    def _checked_weights(
+        self, weights: ArrayLike | Mapping[str, float] | None, samples: int
+    ) -> tuple[NDArray[np.float64], bool]:
+        if weights is None:
+            weights = {}
+        if isinstance(weights, Mapping):
+            missing = [name for name in self.weight_names if name not in weights]
+            unknown = [name for name in weights if name not in set(self.weight_names)]
+            if missing or unknown:
+                raise InputError(
+                    f"weights: no value for {missing[0]!r}" if missing else
+                    f"weights: the model has no weight named {unknown[0]!r}"
+                )  # fmt: skip
+            weights = [float(weights[name]) for name in self.weight_names]
+        array = _as_floats("weights", weights)
+        count = self.num_weights
+        if array.ndim == 0 or array.shape[-1] != count or array.ndim > 3 or not all(array.shape[:-1]):
+            raise InputError(
+                f"weights: shape ({count},), (sets, {count}) or (sets, samples, {count})"
+                f" expected, not {array.shape}"
+            )
+        if array.ndim == 3 and array.shape[1] != samples:
+            raise InputError(
+                f"weights: {array.shape[1]} samples in the weights, {samples} in X; they must agree"
+            )
+        return (array[None], True) if array.ndim == 1 else (array, False)
+
+
+def _as_floats(name: str, value: ArrayLike) -> NDArray[np.float64]:
+    try:
+        array = np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{name}: an array of numbers expected ({error})") from error
+    if not np.isfinite(array).all():
+        bad = tuple(int(i[0]) for i in np.nonzero(~np.isfinite(array)))
+        raise InputError(f"{name}: NaN or infinite at position {bad}; clean the data first")
+    return array
+
+
+def _as_circuits(circuits: Circuit | Sequence[Circuit]) -> tuple[Circuit, ...]:
+    found = (circuits,) if isinstance(circuits, Circuit) else tuple(circuits)
+    if not found or not all(isinstance(c, Circuit) for c in found):
+        raise InputError(f"circuits: a Circuit or a sequence of them expected, not {circuits!r}")
+    return found
+
+
+def _as_observables(
+    observables: Observable | Sequence[Observable], circuits: Sequence[Circuit]
+) -> tuple[Observable, ...]:
+    single = hasattr(observables, "qubits")
+    found = (observables,) if single else tuple(observables)  # type: ignore[arg-type]
+    if not found:
+        raise InputError("observables: at least one is needed")
+    fewest = min(c.num_qubits for c in circuits)
+    return tuple(check_observable(o, fewest) for o in found)
+
+
+def expectation(
+    circuit: Circuit,
+    observable: Observable,
+    weights: Mapping[str, float] | None = None,
+    features: Sequence[float] | None = None,
+    *,
+    dtype: str = "float64",
+    verify: bool = False,
+    **options: Any,
+) -> float | NDArray[np.complex128]:
+    """Expectation value of one observable, without a model of one's own.
+
+    Parameters
+    ----------
+    circuit, observable
+        What to evaluate.
+    weights, features
+        Values for the circuit's weights and features.
+    dtype
+        Precision, "float64" by default.
+    verify
+        Also compute it by the dense simulator (up to 20 qubits) and compare.
+    options
+        Passed to :class:`QNN`.
+
+    Returns
+    -------
+    float
+        The value; for ``density_matrix`` the matrix, shape (d, d), complex.
+
+    Raises
+    ------
+    InputError
+        As :class:`QNN`; also when ``verify`` finds a difference above 1e-4 (float32) or 1e-9.
+
+    Examples
+    --------
+    >>> from tn_qnn.circuit.observables import Z
+    >>> round(expectation(Circuit(2).h(0).cx(0, 1), Z(0) @ Z(1)), 6)
+    1.0
+    """
+    from tn_qnn.circuit.observables import unpack_density
+
+    model = QNN(circuit, [observable], dtype=dtype, sets=1, samples=1, **options)
+    rows = None if features is None else np.asarray(features, dtype=float)[None]
+    outputs = model(weights, rows)[0].astype(float)
+    value = unpack_density(outputs) if isinstance(observable, DensityMatrix) else float(outputs[0])
+    if verify:
+        from tn_qnn import dense
+
+        exact = dense.expectation(circuit, observable, weights, features)
+        difference = float(np.max(np.abs(np.asarray(value) - exact)))
+        if difference > (1e-4 if dtype == "float32" else 1e-9):
+            raise InputError(f"verify: the dense simulator differs by {difference:.3g}")
+    return value

@@ -1,0 +1,113 @@
+"""Cones of equal topology: relabelled so that they share one plan and one program."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+
+from tn_qnn.network.labels import CONES, SAMPLES, SETS
+from tn_qnn.network.elements import Element, Elements
+from tn_qnn.network.readout import Group
+
+
+@dataclass(frozen=True, eq=False)
+class Cone:
+    """A group's cone in canonical order.
+
+    Attributes
+    ----------
+    elements
+        In time order, on wires numbered from 0: first the observed ones, then in the
+        order in which a walk back from the readout meets them.
+    terms
+        Letters of the readout's terms on the observed wires; empty for an open readout.
+    num_observed, num_wires
+        Observed wires, and all wires.
+    parts
+        As in :class:`~tn_qnn.network.readout.Group`.
+    signature
+        Equal for two cones exactly if they can share a network: wires, tensors (with their
+        constants) and what depends on weights or data, but no angle and no name.
+    """
+
+    elements: tuple[Element, ...]
+    terms: tuple[str, ...]
+    num_observed: int
+    num_wires: int
+    parts: tuple[tuple[tuple[int, float], ...], ...]
+    signature: Hashable
+
+
+def canonical_cone(circuit: Elements, group: Group) -> Cone:
+    """Relabel the wires of a group's cone and sort its elements, independent of position."""
+    label = {wire: k for k, wire in enumerate(group.readout.wires)}
+    level_of_wire: dict[int, int] = {}
+    levels: list[list[Element]] = []
+    for position in reversed(group.cone):
+        element = circuit.elements[position]
+        level = max(level_of_wire.get(wire, 0) for wire in element.wires)
+        level_of_wire.update(dict.fromkeys(element.wires, level + 1))
+        if level == len(levels):
+            levels.append([])
+        levels[level].append(element)
+    ordered: list[Element] = []
+    for level in levels:
+        known = {id(e): min(label[w] for w in e.wires if w in label) for e in level}
+        for element in sorted(level, key=lambda e: known[id(e)]):
+            wires = _ordered_wires(element, label)
+            for wire in wires:
+                label.setdefault(wire, len(label))
+            ordered.append(_moved(element, tuple(label[w] for w in wires)))
+    ordered.reverse()
+    terms = group.readout.terms
+    signature = (terms, len(group.readout.wires), tuple(map(_element_signature, ordered)))
+    return Cone(
+        tuple(ordered), terms, len(group.readout.wires), len(label), group.parts, signature
+    )
+
+
+def group_cones(cones: Sequence[Cone]) -> list[list[Cone]]:
+    """Cones of equal signature together, in the order of first appearance."""
+    found: dict[Hashable, list[Cone]] = {}
+    for cone in cones:
+        found.setdefault(cone.signature, []).append(cone)
+    return list(found.values())
+
+
+def _moved(element: Element, wires: tuple[int, ...]) -> Element:
+    return Element(wires, element.factor, element.angle, element.block, element.weights)
+
+
+def _ordered_wires(element: Element, label: dict[int, int]) -> tuple[int, ...]:
+    """The wires of a symmetric element by label, so that mirrored cones are equal too."""
+    if element.factor is None or not element.factor.symmetric:
+        return element.wires
+    return tuple(sorted(element.wires, key=lambda w: label.get(w, len(label))))
+
+
+def _element_signature(element: Element) -> Hashable:
+    if element.factor is not None:
+        tensor: Hashable = element.factor.key
+    else:
+        assert element.block is not None
+        tensor = element.block.kind
+    return (element.wires, tensor, element.uses_weights, element.uses_features)
+
+
+def batch_labels(
+    cones: Sequence[Cone], weights_per_sample: bool = False
+) -> tuple[frozenset[str], ...]:
+    """For each element of cones of one signature, the batch labels its tensor depends on."""
+    found = []
+    for position, element in enumerate(cones[0].elements):
+        labels = set()
+        if element.uses_weights:
+            labels |= {SETS, SAMPLES} if weights_per_sample else {SETS}
+        if element.uses_features:
+            labels.add(SAMPLES)
+        same = (element.angle, element.weights)
+        others = (cone.elements[position] for cone in cones[1:])
+        if any((other.angle, other.weights) != same for other in others):
+            labels.add(CONES)
+        found.append(frozenset(labels))
+    return tuple(found)

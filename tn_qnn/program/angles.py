@@ -1,0 +1,145 @@
+"""Angles of a program's rows from weights and data: one small table a label set."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tn_qnn.circuit.slots import Expr
+from tn_qnn.network.labels import CONES, SAMPLES, SETS
+
+Array = Any  # numpy or cupy: the same source serves both
+
+
+@dataclass(frozen=True, eq=False)
+class Monomials:
+    """Monomials of equal degrees, one for each of some entries.
+
+    Attributes
+    ----------
+    entries
+        Positions in the flattened (row, cone) table; None for all of them, in order.
+    coefficients
+        Shape (n, 1, 1).
+    weights, features
+        Column indices, shapes (degree in weights, n) and (degree in features, n).
+    """
+
+    entries: NDArray[np.intp] | None
+    coefficients: NDArray[np.float64]
+    weights: NDArray[np.intp]
+    features: NDArray[np.intp]
+
+
+@dataclass(frozen=True, eq=False)
+class AngleTable:
+    """All angles that depend on the same batch labels.
+
+    Attributes
+    ----------
+    labels
+        The labels.
+    rows, cones
+        Number of angles, and of equal cones (1 where "c" is not a label).
+    constants
+        Shape (rows * cones, 1, 1).
+    monomials
+        What is added to the constants.
+    """
+
+    labels: tuple[str, ...]
+    rows: int
+    cones: int
+    constants: NDArray[np.float64]
+    monomials: tuple[Monomials, ...]
+
+    def evaluate(self, weights: Array, features: Array) -> Array:
+        """The angles.
+
+        Parameters
+        ----------
+        weights
+            Shape (P, W), or (P, S, W) for weight sets a sample.
+        features
+            Shape (S, F).
+
+        Returns
+        -------
+        array
+            Shape (rows, cones, P or 1, S or 1): 1 where the label is missing.
+        """
+        total: Array = self.constants
+        for m in self.monomials:
+            term = m.coefficients
+            for index in m.weights:
+                term = term * _weight_columns(weights, index)
+            for index in m.features:
+                term = term * features[:, index].T[:, None, :]
+            if m.entries is None:
+                total = total + term
+            else:
+                shape = np.broadcast_shapes(total.shape[1:], term.shape[1:])
+                total = np.array(np.broadcast_to(total, (total.shape[0], *shape)))
+                np.add.at(total, m.entries, np.broadcast_to(term, (len(m.entries), *shape)))
+        sets = weights.shape[0] if SETS in self.labels else 1
+        samples = features.shape[0] if SAMPLES in self.labels else 1
+        full = np.broadcast_to(total, (total.shape[0], sets, samples))
+        return full.reshape(self.rows, self.cones, sets, samples)
+
+
+def _weight_columns(weights: Array, index: NDArray[np.intp]) -> Array:
+    """Shape (n, P, 1), or (n, P, S) for weight sets a sample."""
+    if weights.ndim == 2:
+        return weights[:, index].T[:, :, None]
+    return np.moveaxis(weights[:, :, index], -1, 0)
+
+
+def angle_table(
+    labels: tuple[str, ...],
+    expressions: Sequence[Sequence[Expr]],
+    weight_index: Mapping[str, int],
+) -> AngleTable:
+    """Make the table.
+
+    Parameters
+    ----------
+    labels
+        Batch labels of all the angles.
+    expressions
+        For each row, the angle in each cone; only the first is read without label "c".
+    weight_index
+        Column of each weight.
+    """
+    cones = len(expressions[0]) if CONES in labels else 1
+    flat = [expr for row in expressions for expr in row[:cones]]
+    by_degree: dict[tuple[int, int, int], list[tuple[int, float, list[int], list[int]]]] = {}
+    for entry, expr in enumerate(flat):
+        seen: dict[tuple[int, int], int] = {}
+        for monomial, coefficient in expr.terms:
+            degree = (len(monomial.weights), len(monomial.features))
+            if degree == (0, 0):
+                continue
+            layer = seen[degree] = seen.get(degree, -1) + 1
+            columns = [weight_index[name] for name in monomial.weights]
+            by_degree.setdefault((*degree, layer), []).append(
+                (entry, coefficient, columns, list(monomial.features))
+            )
+    monomials = []
+    for (weight_degree, feature_degree, _), found in sorted(by_degree.items()):
+        entries = np.array([entry for entry, *_ in found], dtype=np.intp)
+        weights = np.array([w for _, _, w, _ in found], dtype=np.intp)
+        features = np.array([f for *_, f in found], dtype=np.intp)
+        monomials.append(
+            Monomials(
+                None if len(entries) == len(flat) else entries,
+                np.array([c for _, c, *_ in found])[:, None, None],
+                weights.reshape(len(found), weight_degree).T,
+                features.reshape(len(found), feature_degree).T,
+            )
+        )
+    constants = np.array([expr.constant_value for expr in flat])[:, None, None]
+    return AngleTable(labels, len(expressions), cones, constants, tuple(monomials))

@@ -1,0 +1,137 @@
+"""Where values live: batch layouts of label sets, and lifetimes of a stage's intermediates."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from tn_qnn.program.program import Program, Stage
+
+ALIGN = 16  # lanes that the innermost batch axis is padded to, for every dtype
+
+
+def padded(count: int) -> int:
+    """The next multiple of the lanes.
+
+    Examples
+    --------
+    >>> padded(17)
+    32
+    """
+    return -(-count // ALIGN) * ALIGN
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How the batch of a label set lies in memory, behind the elements of a slot.
+
+    Attributes
+    ----------
+    labels
+        The label set.
+    strides
+        Distance in scalars between neighbours along each label.
+    extent
+        Scalars between two elements.
+    loops
+        (n0, n1, inner): how a stage of this label set walks its batch.
+    outer
+        The labels of the loops n0 and n1; "" for a loop of one.
+    """
+
+    labels: tuple[str, ...]
+    strides: Mapping[str, int]
+    extent: int
+    loops: tuple[int, int, int]
+    outer: tuple[str, str]
+
+
+def make_layout(labels: tuple[str, ...], sizes: Mapping[str, int], flat: bool) -> Layout:
+    """Layout of a label set.
+
+    Parameters
+    ----------
+    labels, sizes
+        The label set and the size of every label.
+    flat
+        Whether all labels may be walked as one; else the last one is padded for itself.
+    """
+    counts = [sizes[label] for label in labels]
+    inner = counts[-1] if flat else padded(counts[-1])
+    strides: dict[str, int] = {}
+    step = 1
+    for label, count in zip(reversed(labels), [inner, *reversed(counts[:-1])], strict=True):
+        strides[label] = step
+        step *= count
+    if flat:
+        return Layout(labels, strides, padded(step), (1, 1, padded(step)), ("", ""))
+    outer = ("", "", *labels[:-1])[-2:]
+    n0, n1 = (sizes[x] if x else 1 for x in outer)
+    return Layout(labels, strides, step, (n0, n1, inner), (outer[0], outer[1]))
+
+
+def is_flat(program: Program, labels: tuple[str, ...]) -> bool:
+    """Whether the stage of a label set reads nothing but that set and constants."""
+    return all(
+        program.slots[slot].labels in (labels, ())
+        for stage in program.stages
+        if stage.labels == labels
+        for step in stage.steps
+        for slot in (step.left, step.right)
+    )
+
+
+@dataclass(frozen=True)
+class Scratch:
+    """Places of a stage's own intermediates, in elements of one lane.
+
+    Attributes
+    ----------
+    offsets
+        Start of each slot; a complex one has its imaginary plane right behind the real one.
+    size
+        Elements in all.
+    """
+
+    offsets: Mapping[int, int]
+    size: int
+
+
+def allocate(program: Program, stage: Stage) -> Scratch:
+    """Give every intermediate of a stage a place that nothing alive shares: best fit."""
+    last_use: dict[int, int] = {}
+    for now, step in enumerate(stage.steps):
+        last_use |= {step.left: now, step.right: now, step.out: now}
+    offsets: dict[int, int] = {}
+    free: list[tuple[int, int]] = []  # (start, size), sorted, never touching
+    top = 0
+    for now, step in enumerate(stage.steps):
+        if step.out not in program.exported:
+            need = program.slots[step.out].size * program.slots[step.out].planes
+            fits = [hole for hole in free if hole[1] >= need]
+            if fits:
+                start, size = min(fits, key=lambda hole: hole[1])
+                free.remove((start, size))
+                if size > need:
+                    free = _merged([*free, (start + need, size - need)])
+            elif free and free[-1][0] + free[-1][1] == top:
+                start = free.pop()[0]
+                top = start + need
+            else:
+                start, top = top, top + need
+            offsets[step.out] = start
+        for slot in {step.left, step.right, step.out}:
+            if slot in offsets and last_use[slot] == now:
+                size = program.slots[slot].size * program.slots[slot].planes
+                free = _merged([*free, (offsets[slot], size)])
+    return Scratch(offsets, top)
+
+
+def _merged(holes: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    out: list[tuple[int, int]] = []
+    for start, size in sorted(holes):
+        if out and out[-1][0] + out[-1][1] == start:
+            out[-1] = (out[-1][0], out[-1][1] + size)
+        else:
+            out.append((start, size))
+    return out

@@ -1,0 +1,90 @@
+"""What the trainer knows of a model, and what an estimator must give."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+from tn_qnn.train.arrays import Array
+from tn_qnn.train.gains import Gains
+from tn_qnn.train.losses import Loss
+
+
+@runtime_checkable
+class Trainable(Protocol):
+    """A model as the trainer sees it: K outputs a sample from W weights.
+
+    Attributes
+    ----------
+    weight_names : tuple of str
+        One name a weight, in the order of the weights' last axis.
+    num_weights, num_outputs : int
+        W and K.
+    credit : bool array (K, W)
+        ``credit[k, i]``: output k can depend on weight i (i is in the light cone of k).
+    signature : str
+        A hash of everything that defines the model but its weights; checkpoints carry it.
+
+    Notes
+    -----
+    A model may also have ``environment``, a JSON-able dict (threads, chunking, ...): checkpoints
+    keep it and a resume warns where it differs, since the last bits may then differ too.
+    """
+
+    @property
+    def weight_names(self) -> tuple[str, ...]: ...
+    @property
+    def num_weights(self) -> int: ...
+    @property
+    def num_outputs(self) -> int: ...
+    @property
+    def credit(self) -> Array: ...
+    @property
+    def signature(self) -> str: ...
+
+    def __call__(self, weights: Array, X: Array) -> Array:
+        """Outputs: (W,) -> (S, K); (P, W) -> (P, S, K); (P, S, W) -> (P, S, K), for X (S, F)."""
+        ...
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A gradient estimate.
+
+    Attributes
+    ----------
+    gradient : float64 array (W,)
+    loss : float
+        The minibatch's weighted mean loss, up to O(c^2) that of the unperturbed weights.
+    evaluations : int
+        Model evaluations spent: one is one sample with one set of weights, all outputs.
+    """
+
+    gradient: Array
+    loss: float
+    evaluations: int
+
+
+class Estimator(Protocol):
+    """Gives a gradient estimate; holds its own step-size schedule. A frozen record."""
+
+    def check(self, loss: Loss) -> None:
+        """Raise ``InputError`` when the loss cannot be used with this estimator."""
+        ...
+
+    def gains(self, total_steps: int, unit_change: Callable[[], float]) -> Gains:
+        """Fix the schedule; ``unit_change()`` is a weight's mean change at gain 1 (it costs)."""
+        ...
+
+    def estimate(
+        self,
+        model: Trainable,
+        loss: Loss,
+        weights: Array,
+        X: Array,
+        y: Array,
+        sample_weight: Array | None,
+        seed: int,
+        step: int,
+    ) -> Estimate:
+        """Estimate the gradient of the minibatch's weighted mean loss at ``weights``."""
+        ...

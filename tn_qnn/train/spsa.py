@@ -1,0 +1,212 @@
+"""Simultaneous perturbation (SPSA), plain or with light-cone credit.
+
+Source: J. C. Spall, "Multivariate stochastic approximation using a simultaneous perturbation
+gradient approximation", IEEE Trans. Autom. Control 37 (1992) 332.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tn_qnn.errors import InputError
+from tn_qnn.train.arrays import Array, array_module
+from tn_qnn.train.gains import Gains, calibrated_a, perturbation
+from tn_qnn.train.losses import Loss, output_changes
+from tn_qnn.train.protocol import Estimate, Trainable
+from tn_qnn.train.rng import rademacher
+
+
+@dataclass(frozen=True)
+class SPSA:
+    """Gradient estimates from random perturbations of all weights at once.
+
+    Plain: g_i = (L(w + c D) - L(w - c D)) / 2c * D_i, D random signs. With light-cone credit
+    (``credit=True``) weight i takes only the changes of outputs f_k whose cone holds it:
+    g_i = sum_k dL/df_k (f_k+ - f_k-) / 2c * D_i over k with ``model.credit[k, i]``. Both have a
+    bias of O(c^2) and take the same two evaluations a sample; credit has far less noise where
+    cones are smaller than the model.
+
+    Parameters
+    ----------
+    a : float, optional
+        Spall's a in a_k = a / (k + 1 + A)^alpha. None: fixed by ``first_step``.
+    c : float
+        Spall's c in c_k = c / (k + 1)^gamma, in radians for angles.
+    A : float, optional
+        Stability constant; None: a tenth of the steps.
+    alpha, gamma : float
+        Decay of a_k and c_k; alpha = 0 gives a constant learning rate a.
+    directions : int
+        Directions a step, averaged; 2 * directions sets of weights a model call.
+    per_sample : bool
+        Fresh directions for each sample: less noise a step, but no sharing over samples.
+    credit : bool
+        Light-cone credit; needs a loss with a slope in the outputs.
+    first_step : float
+        Mean change of a weight wanted in the first step, where ``a`` is None: for Adam the
+        initial learning rate, for other updates the target of the calibration
+        (see :func:`~tn_qnn.train.gains.calibrated_a`).
+    calibration : int
+        Gradient estimates that the calibration averages.
+
+    Raises
+    ------
+    InputError
+        When a number is out of its range.
+
+    Examples
+    --------
+    >>> SPSA(c=0.2, directions=4).directions
+    4
+    """
+
+    a: float | None = None
+    c: float = 0.1
+    A: float | None = None
+    alpha: float = 0.602
+    gamma: float = 0.101
+    directions: int = 1
+    per_sample: bool = False
+    credit: bool = True
+    first_step: float = 0.05
+    calibration: int = 10
+
+    def __post_init__(self) -> None:
+        for name in ("a", "c", "first_step"):
+            value = getattr(self, name)
+            if value is not None and not (math.isfinite(value) and value > 0):
+                raise InputError(f"{name}: got {value!r}, expected a finite number above 0.")
+        for name in ("A", "alpha", "gamma"):
+            value = getattr(self, name)
+            if value is not None and not (math.isfinite(value) and value >= 0):
+                raise InputError(f"{name}: got {value!r}, expected a finite number, 0 or above.")
+        for name in ("directions", "calibration"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise InputError(f"{name}: got {value!r}, expected a whole number, 1 or above.")
+
+    def check(self, loss: Loss) -> None:
+        """Raise ``InputError`` when light-cone credit is asked of a loss without a slope."""
+        if self.credit and not loss.has_slope:
+            raise InputError(
+                f"loss: {loss.name} has no slope in the outputs, which light-cone credit needs. "
+                f"Use SPSA(credit=False), or a loss with a slope such as cross_entropy."
+            )
+
+    def gains(self, total_steps: int, unit_change: Callable[[], float]) -> Gains:
+        """Return the gain sequences for a run of ``total_steps``.
+
+        ``unit_change()`` is a weight's mean change at gain 1; it is called only if ``a`` is None.
+        """
+        A = 0.1 * total_steps if self.A is None else self.A
+        a = self.a
+        if a is None:
+            a = calibrated_a(self.first_step, unit_change(), A, self.alpha)
+        return Gains(a=a, c=self.c, A=A, alpha=self.alpha, gamma=self.gamma)
+
+    def estimate(
+        self,
+        model: Trainable,
+        loss: Loss,
+        weights: Array,
+        X: Array,
+        y: Array,
+        sample_weight: Array | None,
+        seed: int,
+        step: int,
+    ) -> Estimate:
+        """Estimate the gradient from one model call with 2 * directions sets of weights.
+
+        Parameters
+        ----------
+        weights : float64 (W,)
+        X : (S, F)
+        y : (S, ...)
+        sample_weight : (S,) or None
+        seed, step : int
+            Key of the directions, with direction and (per sample) place in the minibatch.
+
+        Returns
+        -------
+        Estimate
+            ``loss`` is the mean over the perturbed sets.
+        """
+        self.check(loss)
+        xp = array_module(weights)
+        c = perturbation(self.c, self.gamma, step)
+        samples = xp.arange(len(X) if self.per_sample else 1)
+        signs = rademacher(
+            seed, step, xp.arange(self.directions)[:, None], samples, len(weights), xp
+        )
+        outputs = model(perturbed_weights(weights, signs, c), X)
+        credit = model.credit if self.credit else None
+        expected = (2 * self.directions, len(X), model.num_outputs)
+        if outputs.shape != expected:
+            raise InputError(
+                f"model: returned outputs of shape {outputs.shape}, expected {expected}: "
+                f"(weight sets, samples, outputs)."
+            )
+        gradient, value = gradient_from_outputs(outputs, signs, c, loss, y, sample_weight, credit)
+        return Estimate(gradient, value, 2 * self.directions * len(X))
+
+
+def perturbed_weights(weights: Array, signs: Array, c: float) -> Array:
+    """Return w + c D for all directions, then w - c D.
+
+    Parameters
+    ----------
+    weights : (W,)
+    signs : (D, 1, W), or (D, S, W) for directions a sample
+
+    Returns
+    -------
+    (2D, W), or (2D, S, W)
+    """
+    stack = array_module(weights).concatenate([weights + c * signs, weights - c * signs])
+    return stack[:, 0] if signs.shape[1] == 1 else stack
+
+
+def gradient_from_outputs(
+    outputs: Array,
+    signs: Array,
+    c: float,
+    loss: Loss,
+    y: Array,
+    sample_weight: Array | None = None,
+    credit: Array | None = None,
+) -> tuple[Array, float]:
+    """Return the gradient estimate (W,), averaged over directions, and the mean loss.
+
+    Parameters
+    ----------
+    outputs : (2D, S, K)
+        For the weights in the order of :func:`perturbed_weights`.
+    signs : (D, 1, W) or (D, S, W)
+    c : float
+    y : (S, ...)
+    sample_weight : (S,), optional
+    credit : bool (K, W), optional
+        Credit mask; None gives plain SPSA.
+    """
+    xp = array_module(signs)
+    sets, samples, num_outputs = outputs.shape
+    half = sets // 2
+    # Float32 outputs are differenced in float64: 1/2c would magnify another rounding.
+    rows = xp.asarray(outputs, dtype=xp.float64).reshape(sets * samples, num_outputs)
+    targets = xp.concatenate([xp.asarray(y)] * sets)
+    middle = half * samples
+    values = loss.value(rows, targets).reshape(sets, samples)
+    if credit is None:
+        changes = (values[:half] - values[half:])[..., None]
+    else:
+        changes = output_changes(loss, rows[:middle], rows[middle:], targets[:middle])
+        changes = changes.reshape(half, samples, num_outputs)
+    if sample_weight is not None:
+        values = values * sample_weight
+        changes = changes * sample_weight[:, None]
+    quotients = changes / (2.0 * c)  # (D, S, K), or (D, S, 1) without credit
+    if signs.shape[1] == 1:
+        quotients = quotients.mean(axis=1, keepdims=True)
+    if credit is not None:
+        quotients = quotients @ xp.asarray(credit, dtype=xp.float64)
+    return (quotients * signs).mean(axis=(0, 1)), float(values.mean())
