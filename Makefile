@@ -13,7 +13,7 @@ STAMP = $(VENV)/.installed
 INSTALL = $(PY) -m pip install --quiet --no-build-isolation --editable
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-slow test-gpu lint bench clean
+.PHONY: help demo test test-slow test-gpu lint bench measure clean
 
 help:
 	@echo "make demo | test | test-slow | test-gpu | lint | bench | clean"
@@ -36,13 +36,17 @@ lint: $(STAMP)-test
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 
-bench: $(STAMP)-bench
+# In an environment of its own: the peers pin versions of what the tests use.
+bench:
+	$(MAKE) VENV=$(VENV)-bench measure
+
+measure: $(STAMP)-bench
 	$(BENCH)
 
-# Leaves .venv and runs/ alone: both took time to make.
+# Leaves the environments and runs/ alone: both took time to make.
 clean:
 	rm -rf build dist *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
-	find . -path ./$(VENV) -prune -o -name __pycache__ -type d -exec rm -rf {} +
+	find . -path './.venv*' -prune -o -name __pycache__ -type d -exec rm -rf {} +
 
 $(STAMP): setup.cfg pyproject.toml | $(VENV)/.ready
 	$(INSTALL) .

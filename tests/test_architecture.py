@@ -1,12 +1,16 @@
 """The shape of the source: the direction of imports, what is imported late, sizes, no pickle."""
 
 import ast
+import configparser
+import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).parents[1] / "tn_qnn"
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "tn_qnn"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 # Each stage imports itself, what stands to its left, and LEAVES.
@@ -25,6 +29,7 @@ HEAVY = set(
     "cotengra cotengrust cupy cupyx jax llvmlite matplotlib numba opt_einsum pandas "
     "pennylane qiskit quimb scipy sklearn torch tqdm".split()
 )
+MODULE_OF = {"scikit-learn": "sklearn", "cupy-cuda13x": "cupy"}
 CODE_LOADERS = {"cloudpickle", "dill", "joblib", "marshal", "pickle", "shelve"}
 MAX_MODULE, MAX_FUNCTION = 500, 80
 
@@ -75,6 +80,15 @@ def code_lines(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
     return lines
 
 
+def declared() -> set[str]:
+    """Return the names that an installed tn_qnn may import: those that setup.cfg asks for."""
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg", encoding="utf-8")
+    lists = [setup["options"]["install_requires"], setup["options.extras_require"]["gpu13"]]
+    packages = re.findall(r"^[a-z][\w-]*", "\n".join(lists), re.MULTILINE)
+    return {"tn_qnn", "cupyx"} | {MODULE_OF.get(name, name) for name in packages}
+
+
 def wrong_direction(tree: ast.AST, path: Path) -> Iterator[str]:
     part = place(path)
     if path.parent == PACKAGE and part in FACADES:
@@ -96,6 +110,13 @@ def early_or_foreign(tree: ast.AST, path: Path) -> Iterator[str]:
             for line, name in imports(ast.Module([node], []), path):
                 if name.split(".")[0] in late:
                     yield f"line {line}: {name} at the top; import it where it is used"
+
+
+def undeclared(tree: ast.AST, path: Path) -> Iterator[str]:
+    known = declared() | sys.stdlib_module_names
+    for line, name in imports(tree, path):
+        if name.split(".")[0] not in known:
+            yield f"line {line}: {name} is not in setup.cfg's install_requires"
 
 
 def code_from_data(tree: ast.AST, path: Path) -> Iterator[str]:
@@ -122,7 +143,7 @@ def too_long(tree: ast.AST, path: Path) -> Iterator[str]:
             yield f"line {function.lineno}: {function.name} has {lines} lines of code"
 
 
-RULES = [wrong_direction, early_or_foreign, code_from_data, too_long]
+RULES = [wrong_direction, early_or_foreign, undeclared, code_from_data, too_long]
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
@@ -167,6 +188,8 @@ DOCUMENTED = 'def f():\n    """\n' + "\n" * MAX_FUNCTION + '    """\n    return 
         (early_or_foreign, "backends/cpu/kernel.py", "import scipy", 1),
         (early_or_foreign, "train/a.py", "def f():\n    import cupy", 1),
         (early_or_foreign, "backends/cuda/a.py", "def f():\n    import cupy", 0),
+        (undeclared, "plan/a.py", "import kahypar\nimport yaml.loader", 2),
+        (undeclared, "plan/a.py", "import os.path, numpy, sklearn, cupy\nfrom . import b", 0),
         (code_from_data, "plan/a.py", "def f():\n    import pickle", 1),
         (code_from_data, "plan/a.py", "eval('1')\nexec('1')", 2),
         (code_from_data, "plan/a.py", "np.load(p, allow_pickle=True)", 1),

@@ -7,6 +7,7 @@ import multiprocessing
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
+import numba
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -107,7 +108,7 @@ class Program:
 
     @staticmethod
     def random(rng, tensor):
-        values = rng.standard_normal((2, *tensor.places.shape)).astype(np.float32)
+        values = rng.standard_normal((2, *tensor.places.shape)).astype(np.float32).astype(float)
         return values[0] + 1j * values[1] * (tensor.planes == 2)
 
     def build_steps(self):
@@ -140,7 +141,7 @@ class Program:
 
     def step(self, sizes, tables, operands, accumulate):
         header = [*sizes, len(self.pool), int(accumulate), 0, 0]
-        self.steps.append(header + sum(operands, []))
+        self.steps.append(header + [x for operand in operands for x in operand])
         self.pool += np.concatenate(tables).tolist()
 
     def run(self):
@@ -179,8 +180,8 @@ def verify(case):
 PLANES = tuple(itertools.product((1, 2), repeat=2))
 KINDS = tuple(itertools.product((SPLAT, ARENA, SCRATCH), (ARENA, SCRATCH), (ARENA, SCRATCH)))
 SIZES = (
-    (1, 1, 1, 1), (1, 4, 4, 2), (1, 8, 8, 4), (1, 3, 5, 3), (2, 7, 1, 2), (3, 1, 6, 1), (7, 1, 1, 3),
-    (16, 1, 1, 1), (1, 1, 1, 33), (4, 2, 3, 4), (1, 13, 11, 1),
+    (1, 1, 1, 1), (1, 4, 4, 2), (1, 8, 8, 4), (1, 3, 5, 3), (2, 7, 1, 2), (3, 1, 6, 1),
+    (7, 1, 1, 3), (16, 1, 1, 1), (1, 1, 1, 33), (4, 2, 3, 4), (1, 13, 11, 1),
 )  # fmt: skip
 
 
@@ -320,16 +321,41 @@ def test_empty_programs_do_nothing():
 
 
 def test_arguments_are_checked():
-    program = Program(Case())
+    arena, tables = np.ones(64, np.float32), np.zeros(9, int)
     stages, steps = np.zeros((0, STAGE_SIZE), int), np.zeros((0, STEP_SIZE), int)
-    with pytest.raises(BackendError, match="complex64.*float32 or float64"):
-        run_stages(program.arena.astype(np.complex64), stages, steps, np.zeros(9, int))
+    for wrong in (arena.astype(np.complex64), arena[::2], arena.reshape(8, 8)):
+        with pytest.raises(BackendError, match="expected contiguous float32 or float64"):
+            run_stages(wrong, stages, steps, tables)
     with pytest.raises(BackendError, match="threads is 0"):
-        run_stages(program.arena, stages, steps, np.zeros(9, int), 0)
+        run_stages(arena, stages, steps, tables, 0)
+    for wrong_steps in (steps.astype(np.int32), np.zeros((2, 64), int)[:, ::2]):
+        with pytest.raises(BackendError, match="expected C-contiguous int64"):
+            run_stages(arena, stages, wrong_steps, tables)
+
+
+def test_tables_may_be_read_only():
+    program = Program(Case())
+    stage = np.array([[0, 1, *program.case.batch, program.case.tile, program.scratch, 0]])
+    arrays = stage, np.array(program.steps), np.array(program.pool)
+    for array in arrays:
+        array.flags.writeable = False
+    run_stages(program.arena, *arrays)
+    program.check()
+
+
+def test_numbas_thread_mask_is_left_alone():
+    before = numba.get_num_threads()
+    numba.set_num_threads(numba.config.NUMBA_NUM_THREADS)
+    try:
+        verify(Case(batch=(4, 1, 64), threads=max(1, numba.get_num_threads() - 1)))
+        verify(Case(batch=(4, 1, 64), threads=2))
+        assert numba.get_num_threads() == numba.config.NUMBA_NUM_THREADS
+    finally:
+        numba.set_num_threads(before)
 
 
 def test_arena_starts_at_a_cache_line():
-    for dtype, size in itertools.product(LANES, (0, 1, 1000)):
+    for dtype, size in itertools.product(LANES, (1, 1000)):
         arena = new_arena(size, dtype)
         assert (arena.shape, arena.dtype) == ((size,), dtype)
         assert arena.ctypes.data % 64 == 0

@@ -10,7 +10,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from tn_qnn.errors import MemoryBudgetError, PlanError
-from tn_qnn.plan import slicing
+from tn_qnn.plan import anneal, slicing
 from tn_qnn.plan.anneal import Annealer
 from tn_qnn.plan.find import find_plan, search_path
 from tn_qnn.plan.plan import check_path, cost_of, kept_indices
@@ -133,6 +133,24 @@ def test_same_seed_same_path(search):
     assert len(paths) == 1
 
 
+def test_the_largest_seed_is_taken():
+    assert len(find_plan(networks.line(4), cache=None, seed=2**63 - 1).path) == 50
+
+
+def test_the_kernel_compiles_where_nothing_can_be_cached(monkeypatch):
+    import numba
+
+    compile_ = numba.njit
+
+    def refuse(**options):
+        if options.pop("cache", False):
+            raise RuntimeError("cannot cache function: no locator available")
+        return compile_(**options)
+
+    monkeypatch.setattr(numba, "njit", refuse)
+    assert callable(anneal._compiled.__wrapped__())
+
+
 def test_another_seed_is_another_search():
     topology = networks.grid(6)
     assert len({search_path(topology, "fast", None, seed) for seed in range(3)}) > 1
@@ -235,6 +253,7 @@ def test_slicing_stops_at_the_overhead(monkeypatch):
         ({"seconds": 0}, "seconds is 0"),
         ({"seconds": math.nan}, "seconds is nan"),
         ({"budget_elements": 0}, "budget_elements is 0"),
+        ({"seed": -1}, "seed is -1"),
     ],
 )
 def test_wrong_arguments_are_named(arguments, message):

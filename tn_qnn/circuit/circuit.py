@@ -129,6 +129,8 @@ class Circuit:
     (2, {'h': 1, 'cx': 1})
     """
 
+    num_qubits: int
+
     def __init__(self, num_qubits: int) -> None:
         if isinstance(num_qubits, bool) or not isinstance(num_qubits, Integral):
             raise CircuitError(f"num_qubits: an integer was expected, not {num_qubits!r}")

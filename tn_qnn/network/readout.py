@@ -113,15 +113,17 @@ def _merge(circuit: Elements, parts: dict[Letters, list[tuple[int, float]]]) -> 
         by_cone.setdefault(cone, []).append(family)
     groups = []
     for cone, families in by_cone.items():
-        together = [letters for family in families for letters in family]
-        # terms together may commute with fewer elements than each of them alone
-        same = bool(cone) and light_cone(circuit, _readout(together).axes) == cone
-        for lot in [together] if same else families:
+        lots = families
+        if cone and len(families) > 1:
+            together = [letters for family in families for letters in family]
+            # terms together may commute with fewer elements than each of them alone
+            if light_cone(circuit, _readout(together).axes) == cone:
+                lots = [together]
+        for lot in lots:
             for start in range(0, len(lot), MAX_TERMS):
                 some = lot[start : start + MAX_TERMS]
-                readout = _readout(some)
                 values = tuple(tuple(parts[letters]) for letters in some)
-                groups.append(Group(readout, light_cone(circuit, readout.axes), values))
+                groups.append(Group(_readout(some), cone, values))
     return groups
 
 

@@ -38,7 +38,7 @@ def _sweep_tree(
 ) -> tuple[float, np.ndarray, np.ndarray]:
     """Anneal in place; return the lowest total cost seen and its tree. Compiled by Numba."""
 
-    def ones(word):  # type: ignore[no-untyped-def]  # inlined: number of set bits of a uint64
+    def ones(word: Any) -> Any:  # inlined: number of set bits of a uint64
         word = word - ((word >> np.uint64(1)) & np.uint64(0x5555555555555555))
         word = (word & np.uint64(0x3333333333333333)) + (
             (word >> np.uint64(2)) & np.uint64(0x3333333333333333)
@@ -54,7 +54,7 @@ def _sweep_tree(
     fresh = np.empty(words, np.uint64)
     for temperature in temperatures:
         for parent in range(first, nodes):
-            state ^= state << np.uint64(13)  # xorshift64: the same path on every machine
+            state ^= state << np.uint64(13)  # xorshift64, repeatable from its seed
             state ^= state >> np.uint64(7)
             state ^= state << np.uint64(17)
             child, c = left[parent], right[parent]
@@ -102,7 +102,11 @@ def _sweep_tree(
 def _compiled() -> Callable[..., Any]:
     from numba import njit
 
-    return njit(cache=True, nogil=True)(_sweep_tree)  # type: ignore[no-any-return]
+    try:
+        kernel: Callable[..., Any] = njit(cache=True, nogil=True)(_sweep_tree)
+    except RuntimeError:  # neither the package's folder nor the user's cache can be written
+        kernel = njit(nogil=True)(_sweep_tree)
+    return kernel
 
 
 class Annealer:
@@ -178,7 +182,9 @@ class Annealer:
         temperatures = hot * (COLD / hot) ** np.linspace(0.0, 1.0, sweeps)
         temperatures[int(sweeps * (1 - FROZEN)) :] = 0.0
         arrays = [a.copy() for a in (self.left, self.right, self.legs, self.cost, self.excess)]
-        total, left, right = _compiled()(*arrays, self.weights, self.limit, temperatures, seed + 1)
+        total, left, right = _compiled()(
+            *arrays, self.weights, self.limit, temperatures, seed % 2**62 + 1
+        )
         return float(total), tree_path(left.tolist(), right.tolist(), self.num_tensors)
 
 

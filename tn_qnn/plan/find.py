@@ -34,11 +34,12 @@ class Level:
 
 LEVELS = {
     "greedy": Level(greedy=64, runs=0, sweeps=0, work=0.0),
-    "fast": Level(greedy=8, runs=4, sweeps=3000, work=3e7),
-    "auto": Level(greedy=32, runs=8, sweeps=20_000, work=2e8),
+    "fast": Level(greedy=8, runs=4, sweeps=6000, work=3e7),
+    "auto": Level(greedy=32, runs=8, sweeps=20_000, work=1e8),
     "long": Level(greedy=32, runs=8, sweeps=4000, work=4e7),  # then twice as many each round
 }
 LONG_SECONDS = 60.0
+DEAR = 3e9  # multiply-adds from which "fast" goes on as "auto": the contraction takes longer still
 # Characters name the indices for cotengrust; a gap in Unicode holds no characters.
 SURROGATES, NUM_SURROGATES, LAST_CHARACTER = 0xD800, 0x800, 0x10FFFF
 
@@ -61,7 +62,8 @@ def find_plan(
         What to contract.
     search
         ``"fast"``: random greedy trees of cotengrust, then a few short annealing runs from the
-        best (a tenth of a second up to some 500 tensors). ``"auto"``: longer runs, seconds.
+        best (tenths of a second up to some 500 tensors), and longer ones where the contraction
+        itself is dear. ``"auto"``: longer runs, seconds.
         ``"long"``: ever longer runs for ``seconds``. ``"greedy"``: the greedy trees alone.
     budget_elements
         Most elements of intermediates alive at once (see :class:`Cost`). A plan over it is
@@ -80,7 +82,7 @@ def find_plan(
     Raises
     ------
     PlanError
-        When ``search``, ``seconds``, ``budget_elements`` or ``path`` is not valid.
+        When ``search``, ``seconds``, ``budget_elements``, ``seed`` or ``path`` is not valid.
     MemoryBudgetError
         When no slicing fits in ``budget_elements``; the message has the figures.
 
@@ -92,7 +94,7 @@ def find_plan(
     (3, 68, ())
     """
     start = time.perf_counter()
-    _check(search, budget_elements, seconds)
+    _check(search, budget_elements, seconds, seed)
     if isinstance(cache, str):
         cache = default_cache()
     source: Literal["search", "cache", "user"] = "user"
@@ -115,13 +117,15 @@ def find_plan(
     return Plan(entry.path, entry.sliced, cost, search, entry.seconds, source)
 
 
-def _check(search: str, budget_elements: int | None, seconds: float | None) -> None:
+def _check(search: str, budget_elements: int | None, seconds: float | None, seed: int) -> None:
     if search not in LEVELS:
         raise PlanError(f"search is {search!r}; expected one of {', '.join(map(repr, LEVELS))}")
     if seconds is not None and not (0 < seconds < math.inf):
         raise PlanError(f"seconds is {seconds!r}; expected a positive number")
     if budget_elements is not None and budget_elements < 1:
         raise PlanError(f"budget_elements is {budget_elements!r}; expected at least 1")
+    if not 0 <= seed < 2**63:
+        raise PlanError(f"seed is {seed!r}; expected an integer from 0 to 2**63 - 1")
 
 
 @functools.cache
@@ -138,7 +142,9 @@ def search_path(topology: Topology, search: str, seconds: float | None, seed: in
         return ()
     path = _greedy(topology, level.greedy, seed)
     if level.runs and len(path) > 1:
-        path = _anneal(topology, path, level, deadline, seed, endless=search == "long")
+        total, path = _anneal(topology, path, level, deadline, seed, endless=search == "long")
+        if search == "fast" and total > DEAR:
+            path = _anneal(topology, path, LEVELS["auto"], deadline, seed, endless=False)[1]
     return order_for_peak(topology, path)
 
 
@@ -167,8 +173,8 @@ def _greedy(topology: Topology, trials: int, seed: int) -> Path:
 
 def _anneal(
     topology: Topology, path: Path, level: Level, deadline: float, seed: int, endless: bool
-) -> Path:
-    """Return the best path of several annealing runs, which all start from ``path``."""
+) -> tuple[float, Path]:
+    """Return the best of several annealing runs, all of which start from ``path``."""
     annealer = Annealer(topology, path)
     sweeps = max(50, min(level.sweeps, int(level.work / annealer.sweep_work)))
     best, first = (math.inf, path), 0
@@ -186,7 +192,7 @@ def _anneal(
             best = min([best, *found], key=lambda scored: scored[0])
             now = time.monotonic()
             if not endless or now >= deadline:
-                return best[1]
+                return best
             # Twice the sweeps, or as many as the time left allows.
             growth = min(2.0, (deadline - now) / (now - start))
             first, sweeps = first + level.runs, max(50, int(sweeps * growth))

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tn_qnn.circuit.slots import Expr
-from tn_qnn.network.labels import CONES, SAMPLES, SETS
+from tn_qnn.network.labels import CONES
 
 Array = Any  # numpy or cupy: the same source serves both
 
@@ -70,7 +70,7 @@ class AngleTable:
         Returns
         -------
         array
-            Shape (rows, cones, P or 1, S or 1): 1 where the label is missing.
+            Shape (rows, cones, P or 1, S or 1): 1 where the angles do not depend on the label.
         """
         total: Array = self.constants
         for m in self.monomials:
@@ -78,23 +78,20 @@ class AngleTable:
             for index in m.weights:
                 term = term * _weight_columns(weights, index)
             for index in m.features:
-                term = term * features[:, index].T[:, None, :]
+                term = term * features.T[index][:, None, :]
             if m.entries is None:
                 total = total + term
             else:
                 shape = np.broadcast_shapes(total.shape[1:], term.shape[1:])
                 total = np.array(np.broadcast_to(total, (total.shape[0], *shape)))
                 np.add.at(total, m.entries, np.broadcast_to(term, (len(m.entries), *shape)))
-        sets = weights.shape[0] if SETS in self.labels else 1
-        samples = features.shape[0] if SAMPLES in self.labels else 1
-        full = np.broadcast_to(total, (total.shape[0], sets, samples))
-        return full.reshape(self.rows, self.cones, sets, samples)
+        return total.reshape(self.rows, self.cones, *total.shape[1:])
 
 
 def _weight_columns(weights: Array, index: NDArray[np.intp]) -> Array:
     """Shape (n, P, 1), or (n, P, S) for weight sets a sample."""
     if weights.ndim == 2:
-        return weights[:, index].T[:, :, None]
+        return weights.T[index][:, :, None]
     return np.moveaxis(weights[:, :, index], -1, 0)
 
 

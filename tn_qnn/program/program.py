@@ -36,7 +36,7 @@ class Slot:
     complex: bool
     source: bool
 
-    @property
+    @cached_property
     def size(self) -> int:
         """Elements for one point of the batch."""
         return int(np.prod(self.shape, dtype=np.int64))

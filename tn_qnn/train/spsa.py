@@ -207,6 +207,8 @@ def gradient_from_outputs(
     quotients = changes / (2.0 * c)  # (D, S, K), or (D, S, 1) without credit
     if signs.shape[1] == 1:
         quotients = quotients.mean(axis=1, keepdims=True)
-    if credit is not None:
-        quotients = quotients @ xp.asarray(credit, dtype=xp.float64)
-    return (quotients * signs).mean(axis=(0, 1)), float(values.mean())
+    # How each output moves with each weight, (K, W), before the mask takes the noise away.
+    rows_of_signs = signs.reshape(-1, signs.shape[-1])
+    moves = quotients.reshape(len(rows_of_signs), -1).T @ rows_of_signs / len(rows_of_signs)
+    gradient = moves[0] if credit is None else (moves * credit).sum(axis=0)
+    return gradient, float(values.mean())

@@ -160,7 +160,8 @@ class Trainer:
             Steps; None: when 30 s have passed. Also at the start, the end and on Ctrl-C.
         resume : bool
             Go on from the folder's checkpoint, to the same bits as without the break.
-            ``weights`` is not used then.
+            ``weights`` is not used then. More ``steps`` make a finished run longer, with the
+            gains of the first; a run that a callback ended stays ended.
         progress : bool, optional
             Show a progress bar; None: in notebooks and terminals.
 
@@ -293,10 +294,10 @@ class Trainer:
             while state.step < run.steps and not state.stopped:
                 new, row = self._advanced(run, state, begin)
                 history.append(row)
-                state = new  # one assignment: Ctrl-C finds the state before or after the step
+                stopped = self._stops(run, new, row, history)
+                # One assignment, after the callbacks: Ctrl-C finds a step whole or not begun.
+                state = replace(new, stopped=stopped)
                 bar.show(row)
-                if self._stops(run, state, row, history):
-                    state = replace(state, stopped=True)
                 if run.save_due(state.step, saved_at):
                     save(run, self.model, state, history)
                     saved_at = time.perf_counter()

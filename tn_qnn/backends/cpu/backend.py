@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import threading
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import product
 from typing import Any
 
@@ -28,6 +29,7 @@ from tn_qnn.program.program import Slot
 
 Array = NDArray[Any]
 KEPT_ARENAS = 4
+SMALL_RUN = 4_000_000  # multiply-adds below which a second thread does not pay
 
 
 @dataclass(eq=False)
@@ -37,7 +39,18 @@ class Arena:
     memory: MemoryMap
     tables: KernelTables
     data: Array
+    threads: int
     constant_stage_done: bool = False
+
+    @cached_property
+    def angle_views(self) -> dict[tuple[str, ...], Array]:
+        """All angle regions."""
+        return {labels: self.angle_view(labels) for labels in self.memory.regions}
+
+    @cached_property
+    def output(self) -> Array:
+        """The output slot, as :meth:`view` shows it."""
+        return self.view(self.memory.program.output)
 
     def view(self, number: int) -> Array:
         """A slot's scalars, shape (planes, elements, C or 1, P or 1, S or 1)."""
@@ -76,9 +89,9 @@ class Arena:
             view[1] = values.imag
 
     def read(self, number: int) -> Array:
-        """A slot as a real or complex array, shape (elements, C or 1, P or 1, S or 1)."""
-        view = self.view(number)
-        return view[0] if len(view) == 1 else view[0] + 1j * view[1]
+        """A slot as a new real or complex array, shape (elements, C or 1, P or 1, S or 1)."""
+        view = self.output if number == self.memory.program.output else self.view(number)
+        return view[0].copy() if len(view) == 1 else view[0] + 1j * view[1]
 
 
 @dataclass(eq=False)
@@ -91,6 +104,7 @@ class CpuExecutor:
     budget: Budget
     arenas: dict[Sizes, Arena] = field(default_factory=dict)
     maps: dict[Sizes, MemoryMap] = field(default_factory=dict)
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
     def forecast(self, sets: int, samples: int) -> int:
         """See :class:`~tn_qnn.backends.protocol.Executor`."""
@@ -99,6 +113,10 @@ class CpuExecutor:
 
     def run(self, weights: Array, features: Array) -> Array:
         """See :class:`~tn_qnn.backends.protocol.Executor`."""
+        with self.lock:  # the arena is shared by all threads of the caller
+            return self._run(weights, features)
+
+    def _run(self, weights: Array, features: Array) -> Array:
         sets, samples = weights.shape[0], features.shape[0]
         p, s = self._chunk(sets, samples)
         if (p, s) == (sets, samples):
@@ -109,7 +127,7 @@ class CpuExecutor:
                 self._run_chunk(
                     weights[i : i + p] if weights.ndim == 2 else weights[i : i + p, j : j + s],
                     features[j : j + s],
-                ).copy()
+                )
                 for j in range(0, samples, s)
             ]
             rows.append(np.concatenate(row, axis=3) if row[0].shape[3] == s else row[0])
@@ -143,15 +161,19 @@ class CpuExecutor:
         return found
 
     def _new_arena(self, sizes: Sizes) -> Arena:
+        from tn_qnn.backends.cpu.kernel import new_arena
+
         memory = self._map(sizes)
         itemsize = self.dtype.itemsize
         scalars = memory.total_bytes(itemsize, self.threads) // itemsize
         tables = kernel_tables(memory, itemsize, self.threads)
-        arena = Arena(memory, tables, np.zeros(scalars, dtype=self.dtype))
+        threads = self.threads if memory.multiply_adds > SMALL_RUN else 1
+        arena = Arena(memory, tables, new_arena(scalars, self.dtype), threads)
+        arena.data.fill(0)  # lanes of padding are computed too: keep them finite
         for number, values in self.job.program.constants.items():
             arena.write(number, values.reshape(-1, 1, 1, 1))
-        for labels in memory.regions:
-            arena.angle_view(labels)[2] = 1
+        for view in arena.angle_views.values():
+            view[2] = 1
         return arena
 
     def _run_chunk(self, weights: Array, features: Array) -> Array:
@@ -164,12 +186,14 @@ class CpuExecutor:
             result = arena.read(program.output)
             total = result if program.slices == 1 else result + (0 if total is None else total)
         assert total is not None
+        if total.shape[1] == self.job.cones:
+            return total
         return np.broadcast_to(total, (len(total), self.job.cones, *total.shape[2:]))
 
     def _feed(self, arena: Arena, weights: Array, features: Array) -> None:
         for labels, table in self.job.tables.items():
             angles = table.evaluate(weights, features).astype(self.dtype, copy=False)
-            view = arena.angle_view(labels)
+            view = arena.angle_views[labels]
             np.cos(angles, out=view[0])
             np.sin(angles, out=view[1])
         matrices = {e: table.matrices(weights) for e, table in self.job.blocks.items()}
@@ -186,11 +210,10 @@ class CpuExecutor:
                 steps[row, column] += sum(
                     v * m for v, m in zip(fixed.values(), moves, strict=True)
                 )
-        for dense, names in _runs(self.job, arena.memory):
+        for dense, names, rows in arena.memory.runs:
             if not dense:
-                rows = [arena.tables.rows[x] for x in names]
-                stages = arena.tables.stages[rows[0] : rows[-1] + 1]
-                run_stages(arena.data, stages, steps, arena.tables.tables, self.threads)
+                stages = arena.tables.stages[rows]
+                run_stages(arena.data, stages, steps, arena.tables.tables, arena.threads)
             elif names[0] or fixed or not arena.constant_stage_done:
                 self._run_dense(arena, names[0], fixed)
 
@@ -212,21 +235,6 @@ class CpuExecutor:
 def _spread(slot: Slot, values: Array) -> Array:
     """(elements, C, P, S) as (C, P, S, *shape)."""
     return np.moveaxis(values, 0, -1).reshape(*values.shape[1:], *slot.shape)
-
-
-def _runs(job: Job, memory: MemoryMap) -> Iterator[tuple[bool, list[tuple[str, ...]]]]:
-    """Stages in order: neighbours that the kernel runs together, dense ones alone."""
-    together: list[tuple[str, ...]] = []
-    for stage in job.program.stages:
-        if stage.labels not in memory.dense:
-            together.append(stage.labels)
-            continue
-        if together:
-            yield False, together
-        together = []
-        yield True, [stage.labels]
-    if together:
-        yield False, together
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,12 @@
 """Interpreter of a compiled program on the CPU: all steps of a stage for one tile of the batch.
 
-A program is a few tables of integers, so nothing is compiled for a circuit: `run_stages` is compiled
-once a machine and dtype, and kept on disk by Numba. A tile's intermediates live in the scratch of
-the thread that works on it, small enough for the L1 or L2 cache.
+A program is a few tables of integers, so nothing is compiled for a circuit: `run_stages` is
+compiled once a machine and dtype, and kept on disk by Numba. A tile's intermediates live in the
+scratch of the thread that works on it, best small enough for the L1 cache.
 
-Threads are those of Numba's threading layer (OpenMP where it exists: 2 us to launch; `workqueue`
-takes 100 us). GNU OpenMP does not survive a fork: start processes by spawn, or use one thread.
+Threads are those of Numba's threading layer, as the user has chosen it. The default is OpenMP where
+that exists, 2 us to launch (`workqueue`: 100 us). GNU OpenMP does not survive a fork: start
+processes by spawn, or use one thread.
 """
 
 from __future__ import annotations
@@ -36,8 +37,7 @@ ALIGNMENT = 64  # bytes: a cache line, and the widest vector
 _PARALLEL = threading.Lock()
 
 
-@intrinsic
-def _shift(typingctx: Any, pointer: Any, count: Any) -> Any:
+def _emit_shift(typingctx: Any, pointer: Any, count: Any) -> Any:
     """``pointer + count``."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -46,8 +46,7 @@ def _shift(typingctx: Any, pointer: Any, count: Any) -> Any:
     return pointer(pointer, count), codegen
 
 
-@intrinsic
-def _call(typingctx: Any, address: Any, arguments: Any) -> Any:
+def _emit_call(typingctx: Any, address: Any, arguments: Any) -> Any:
     """Call the C function at an address; it returns nothing."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -59,8 +58,7 @@ def _call(typingctx: Any, address: Any, arguments: Any) -> Any:
     return types.void(address, arguments), codegen
 
 
-@intrinsic
-def _contract(
+def _emit_contract(
     typingctx: Any,
     variant: Any,
     pointers: Any,
@@ -94,6 +92,11 @@ def _contract(
         return context.get_dummy_value()
 
     return signature, codegen
+
+
+_shift: Any = intrinsic(_emit_shift)
+_call: Any = intrinsic(_emit_call)
+_contract: Any = intrinsic(_emit_contract)
 
 
 @njit(inline="always")
@@ -154,8 +157,7 @@ def _tile_runner(dtype: np.dtype[Any]) -> Any:
     return cfunc(signature, cache=True)(_run_tiles)
 
 
-@njit(parallel=True, cache=True, nogil=True)
-def _run(runner: int, arena: Any, stages: Any, steps: Any, tables: Any, threads: int) -> None:
+def _run(runner: int, arena: int, stages: Any, steps: Any, tables: Any, threads: int) -> None:
     """Run stages one after the other, each on at most ``threads`` threads."""
     first, pool = steps.ctypes.data, tables.ctypes.data
     for number in range(len(stages)):
@@ -168,6 +170,14 @@ def _run(runner: int, arena: Any, stages: Any, steps: Any, tables: Any, threads:
         else:
             for thread in prange(workers):
                 _call(runner, (arena, row, first, pool, thread, workers))
+
+
+@functools.cache
+def _launcher() -> Any:
+    """Compile `_run`, or load it from disk; tables may be read-only, and nothing but int64."""
+    rows, pool = (types.Array(types.int64, n, "C", readonly=True) for n in (2, 1))
+    signature = types.void(types.int64, types.int64, rows, rows, pool, types.int64)
+    return njit(signature, parallel=True, cache=True, nogil=True)(_run)
 
 
 def new_arena(size: int, dtype: Any) -> np.ndarray[Any, Any]:
@@ -221,25 +231,26 @@ def run_stages(
     steps
         Shape ``(steps, 32)``, int64, C-contiguous. A row: H, M, N, K, offset of its tables, flags
         (bit 0: add to out), 0, 0, then eight integers each for left, right and out: kind, base,
-        imag, stride, s0, s1, 0, 0. Element ``e`` of batch row ``(i0, i1)``, lanes from ``t0``, is at
+        imag, stride, s0, s1, 0, 0. Element ``e`` of batch row ``(i0, i1)``, lanes from ``t0`` on:
 
-        - kind 0, a splat (left only): ``base + i0*s0 + i1*s1 + e*stride``, one value for all lanes;
+        - kind 0, a splat (left only), one value for all lanes: ``base + i0*s0 + i1*s1 + e*stride``;
         - kind 1, in the arena: ``base + i0*s0 + i1*s1 + t0 + e*stride + lane``;
         - kind 2, in scratch (stride unused): ``scratch + (base + e)*tile + lane``.
 
-        The imaginary plane is ``imag`` scalars further (kind 2: ``imag*tile``); 0 means real. Out is
-        complex if left or right is. Out must not overlap left or right.
+        The imaginary plane is ``imag`` scalars further (kind 2: ``imag*tile``); 0 means real.
+        Out is complex if left or right is, and must not overlap them.
     tables
         Shape ``(entries,)``, int64, contiguous. From a step's offset on, the tables hA (H), mA (M),
         kA (K), hB (H), kB (K), nB (N), hC (H), mC (M), nC (N): element numbers that add up.
     threads
-        At most so many threads, and no more than ``NUMBA_NUM_THREADS``. Calls with more than one
-        wait for each other; calls with one run side by side (the GIL is released).
+        At most so many threads, and no more than Numba's mask allows. There is scratch for as many.
+        Calls with more than one wait for each other; calls with one run side by side (the GIL is
+        released).
 
     Raises
     ------
     BackendError
-        The arena has another dtype, or ``threads`` is below 1.
+        The arena or a table has another dtype or layout, or ``threads`` is below 1.
 
     Examples
     --------
@@ -252,24 +263,38 @@ def run_stages(
     >>> arena[32:34].tolist()
     [6.0, 6.0]
     """
-    if arena.dtype not in LANES:
+    if arena.dtype not in LANES or arena.ndim != 1 or not arena.flags.c_contiguous:
         raise BackendError(
-            f"arena has dtype {arena.dtype}; expected float32 or float64: convert it first"
+            f"arena has dtype {arena.dtype}, shape {arena.shape}; expected contiguous float32 or "
+            "float64 of one dimension: make it by new_arena"
         )
     if threads < 1:
         raise BackendError(f"threads is {threads}; expected 1 or more")
-    arguments = (_tile_runner(arena.dtype).address, arena.ctypes.data, stages, steps, tables)
-    if threads == 1:
-        _run(*arguments, 1)
-        return
+    runner = _tile_runner(arena.dtype).address
+    arguments = (runner, arena.ctypes.data, stages, steps, tables)
+    try:
+        if threads == 1:
+            _launcher()(*arguments, 1)
+        else:
+            _run_threaded(arguments, threads)
+    except TypeError:
+        given = [f"{x.dtype} {x.shape}" for x in (stages, steps, tables)]
+        raise BackendError(
+            f"stages, steps, tables are {', '.join(given)}; expected C-contiguous int64 arrays of "
+            "2, 2 and 1 dimensions: convert them by np.ascontiguousarray(x, np.int64)"
+        ) from None
+
+
+def _run_threaded(arguments: tuple[Any, ...], threads: int) -> None:
+    """Run on no more threads than Numba's mask allows now, and leave the mask as it was."""
     with _PARALLEL:
-        ambient = numba.get_num_threads()
-        threads = min(threads, numba.config.NUMBA_NUM_THREADS)
+        allowed = numba.get_num_threads()
+        if threads >= allowed:
+            _launcher()(*arguments, threads)
+            return
         # Numba wakes all threads of its mask, even for two iterations.
-        if threads != ambient:
-            numba.set_num_threads(threads)
+        numba.set_num_threads(threads)
         try:
-            _run(*arguments, threads)
+            _launcher()(*arguments, threads)
         finally:
-            if threads != ambient:
-                numba.set_num_threads(ambient)
+            numba.set_num_threads(allowed)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -89,6 +90,28 @@ class MemoryMap:
     scalars: int
     scratch: Mapping[tuple[str, ...], Scratch]
 
+    @cached_property
+    def multiply_adds(self) -> int:
+        """Multiply-adds of one run, all slices."""
+        return self.program.multiply_adds(self.sizes.of())
+
+    @cached_property
+    def runs(self) -> tuple[tuple[bool, tuple[tuple[str, ...], ...], slice], ...]:
+        """Stages in order, as (dense, label sets, kernel rows): neighbours in the kernel as one."""
+        found: list[tuple[bool, tuple[tuple[str, ...], ...], slice]] = []
+        rows = 0
+        for stage in self.program.stages:
+            if stage.labels in self.dense:
+                found.append((True, (stage.labels,), slice(rows, rows)))
+                continue
+            rows += 1
+            if found and not found[-1][0]:
+                _, names, old = found.pop()
+                found.append((False, (*names, stage.labels), slice(old.start, rows)))
+            else:
+                found.append((False, (stage.labels,), slice(rows - 1, rows)))
+        return tuple(found)
+
     def tile(self, labels: tuple[str, ...], itemsize: int, threads: int) -> int:
         """Lanes that a stage handles at once: scratch in cache, work for every thread."""
         n0, n1, inner = self.layouts[labels].loops
@@ -160,8 +183,6 @@ class KernelTables:
     ----------
     stages, steps, tables
         As the kernel wants them.
-    rows
-        For each label set its stage row.
     shifts
         Triples (step row, column, scalars by which the base moves for each sliced index).
     """
@@ -169,7 +190,6 @@ class KernelTables:
     stages: NDArray[np.int64]
     steps: NDArray[np.int64]
     tables: NDArray[np.int64]
-    rows: Mapping[tuple[str, ...], int]
     shifts: tuple[tuple[int, int, tuple[int, ...]], ...]
 
 
@@ -180,13 +200,11 @@ def kernel_tables(memory: MemoryMap, itemsize: int, threads: int) -> KernelTable
     steps: list[NDArray[np.int64]] = []
     pool: list[NDArray[np.int64]] = []
     shifts: list[tuple[int, int, tuple[int, ...]]] = []
-    where: dict[tuple[str, ...], int] = {}
     scratch = memory.scratch_scalars(itemsize, threads)
     at = 0
     for stage in program.stages:
         if stage.labels in memory.dense:
             continue
-        where[stage.labels] = len(stage_rows)
         tile = memory.tile(stage.labels, itemsize, threads)
         first = len(steps)
         for step in stage.steps:
@@ -211,7 +229,6 @@ def kernel_tables(memory: MemoryMap, itemsize: int, threads: int) -> KernelTable
         np.array(stage_rows, dtype=np.int64).reshape(-1, 8),
         np.array(steps, dtype=np.int64).reshape(-1, STEP_COLUMNS),
         np.concatenate(pool) if pool else np.zeros(0, dtype=np.int64),
-        where,
         tuple(shifts),
     )
 

@@ -30,8 +30,9 @@ Value = Any  # an llvmlite value; llvmlite has no types to check against
 
 def _has_avx512() -> bool:
     """Whether there are 32 registers of 512 bits; NUMBA_CPU_FEATURES overrides the host."""
-    if numba.config.CPU_FEATURES is not None:
-        return "+avx512f" in numba.config.CPU_FEATURES
+    features = numba.config.CPU_FEATURES  # type: ignore[attr-defined]
+    if features is not None:
+        return "+avx512f" in features
     return bool(llvm.get_host_cpu_features().get("avx512f", False))
 
 
@@ -250,7 +251,9 @@ class Contraction:
         e, b = self.emitter, self.emitter.builder
         keys = list(itertools.product(outputs.targets, range(parts)))
         # Stack slots in the IR; LLVM promotes them to registers.
-        sums = {key: [cgutils.alloca_once(b, e.vector) for _ in range(bases[2].planes)] for key in keys}
+        sums = {
+            key: [cgutils.alloca_once(b, e.vector) for _ in range(bases[2].planes)] for key in keys
+        }
         places = []
         for (pair, part), totals in sums.items():
             *first, last = outputs.targets[pair]

@@ -34,6 +34,7 @@ class CallParser:
         return names
 
     def signature(self) -> tuple[Token, tuple[str, ...], dict[str, int]]:
+        """Take the name, the parameters and the qubits of a gate that is defined."""
         token = self.cursor.expect_kind("word", "the name of a gate")
         parameters: list[Token] = []
         if self.cursor.accept("("):
@@ -58,6 +59,7 @@ class CallParser:
     def inner_call(
         self, defined: Token, parameters: frozenset[str], places: Mapping[str, int]
     ) -> Call:
+        """Take a gate call in the body of a definition."""
         modifiers = self.modifiers(parameters)
         token = self.cursor.current
         if token.kind == "word" and token.text == defined.text:
@@ -76,7 +78,8 @@ class CallParser:
             self.cursor.fail(refusal(token.text), token)
         if self.cursor.at("=", "[") and token.text not in self.scope.gates:
             self.cursor.fail(
-                f"found {shown(token.text)} where a gate was expected; values cannot be assigned",
+                f"found {shown(token.text)}, which is no gate; assignments, of measurements for "
+                "example, cannot be read: remove the statement",
                 token,
             )
         gate = self.scope.gate(token)
@@ -133,5 +136,6 @@ class CallParser:
         return tuple(modifiers)
 
     def expression(self, parameters: frozenset[str]) -> Expression:
+        """Take an expression, in which parameters of the gate may occur."""
         names = self.scope.names(parameters)
         return ExpressionParser(self.cursor, names, self.scope.version).parse()

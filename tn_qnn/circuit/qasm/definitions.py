@@ -15,11 +15,11 @@ from tn_qnn.circuit.qasm.powers import applied, raised
 from tn_qnn.circuit.qasm.source import MAX_POWER, Source
 from tn_qnn.circuit.qasm.steps import Control, Step, controlled, inverted
 from tn_qnn.circuit.qasm.values import Expression, Value, evaluate
-from tn_qnn.errors import CircuitError
+from tn_qnn.circuit.slots import Expr
+from tn_qnn.errors import CircuitError, QasmError
 
-WORK_PER_GATE = 4  # of a whole program, on top of the gates that come out of it
-_FRACTIONAL_WORK = 64  # of a power by the matrix, in gates
-_MAX_CHECKED_WORK = 20_000  # of a definition that is compared with the gate table
+WORK_PER_GATE = 4  # expansion work that a program may take for every gate that it may have
+_MAX_CHECKED_WORK = 5_000  # of a definition that is compared with the gate table
 
 
 @dataclass(frozen=True)
@@ -43,17 +43,9 @@ class Call:
 
     @cached_property
     def work(self) -> int:
-        """Bound on the steps and evaluations that it takes; decided before anything expands."""
-        work = self.gate.work + len(self.places) // 4
-        work += sum(len(angle.code) for angle in self.angles) // 8 + len(self.modifiers)
-        for modifier in self.modifiers:
-            if modifier.exponent is None:
-                continue
-            exponent = modifier.exponent.constant
-            if isinstance(exponent, int | float) and self.gate.work > 1:
-                whole = float(exponent).is_integer()
-                work = work * max(1, abs(int(exponent))) if whole else work + _FRACTIONAL_WORK
-        return work
+        """Bound on what it costs to expand, modifiers aside; known before anything expands."""
+        evaluated = sum(len(angle.code) for angle in self.angles)
+        return self.gate.work + len(self.places) // 4 + evaluated // 8
 
 
 @dataclass(frozen=True)
@@ -119,9 +111,11 @@ class Expander:
                 taken = qubits[end - modifier.count : end]
                 steps = controlled(steps, [Control(q, value) for q in taken])
                 end -= modifier.count
+            self.charge(call.offset, len(steps))
         return steps
 
     def plain(self, call: Call, angles: Sequence[Value], qubits: Sequence[int]) -> list[Step]:
+        """The call without its modifiers."""
         gate = call.gate
         if isinstance(gate, LibraryGate):
             return gate.steps(angles, qubits)
@@ -129,7 +123,8 @@ class Expander:
             self.source.fail(
                 call.offset, f"found a call of the opaque gate '{gate.name}'; define it"
             )
-        parameters = dict(zip(gate.parameters, angles, strict=True))
+        values = (x if isinstance(x, Expr) else float(x) for x in angles)
+        parameters: dict[str, Value] = dict(zip(gate.parameters, values, strict=True))
         steps: list[Step] = []
         for inner in gate.body:
             steps += self.steps(inner, [qubits[place] for place in inner.places], parameters)
@@ -172,7 +167,10 @@ def recognised(definition: Definition, expander: Expander) -> LibraryGate | None
     for _ in range(2):
         angles = rng.uniform(-3, 3, definition.num_parameters).tolist()
         call = Call(definition, (), (), tuple(range(n)), 0)
-        steps = expander.plain(call, angles, range(n))
+        try:
+            steps = expander.plain(call, angles, range(n))
+        except QasmError:  # not defined at these angles, which need not be used
+            return None
         state = rng.normal(size=(2**n, 2)) @ np.array([[1.0], [1.0j]])
         overlap = np.vdot(known.matrix(angles) @ state, applied(steps, range(n), state))
         ratio = overlap / np.vdot(state, state).real

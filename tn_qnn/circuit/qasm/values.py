@@ -130,7 +130,7 @@ def _integer_quotient(left: int, right: int) -> int:
 def _power(base: float, exponent: float) -> float:
     exact = isinstance(base, int) and isinstance(exponent, int) and exponent >= 0
     if exact and int(base).bit_length() * exponent <= 64:
-        return int(base) ** int(exponent)
+        return int(int(base) ** int(exponent))
     if base < 0 and not float(exponent).is_integer():
         raise ValueError("a negative number has no real power of a fraction")
     return float(float(base) ** float(exponent))

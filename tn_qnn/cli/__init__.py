@@ -1,0 +1,1 @@
+"""The command line ``tn-qnn``: one module a command."""

@@ -1,0 +1,98 @@
+"""Arguments that several commands share, and a parser that complains in one line."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from tn_qnn.backends import BACKENDS
+
+SEARCHES = ("fast", "auto", "long")
+#: Names a user may give a precision, and the precision of planes that they mean.
+DTYPES = {
+    "float32": "float32",
+    "float64": "float64",
+    "complex64": "float32",
+    "complex128": "float64",
+}
+_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
+_UNITS |= {f"{unit}i": 2 ** (10 * k) for k, unit in enumerate("kmgt", start=1)}
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are one line, and to which ``-Z0`` is no option."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._negative_number_matcher = re.compile(r"-[XYZIP\d.]")
+
+    def error(self, message: str) -> NoReturn:
+        """End with exit code 2."""
+        words = " ".join(message.split())
+        self.exit(2, f"{self.prog}: error: {words}; see '{self.prog} --help'\n")
+
+
+def count(text: str) -> int:
+    """A whole number above 0."""
+    if not re.fullmatch(r"\d{1,12}", text, re.ASCII) or not int(text):
+        raise argparse.ArgumentTypeError(f"a whole number above 0 expected, not {text!r}")
+    return int(text)
+
+
+def seed(text: str) -> int:
+    """A whole number, 0 or above."""
+    if not re.fullmatch(r"\d{1,18}", text, re.ASCII):
+        raise argparse.ArgumentTypeError(f"a whole number, 0 or above, expected, not {text!r}")
+    return int(text)
+
+
+def share(text: str) -> float:
+    """A number between 0 and 1, both excluded."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0.0 < value < 1.0:
+        raise argparse.ArgumentTypeError(f"a number between 0 and 1 expected, not {text!r}")
+    return value
+
+
+def memory(text: str) -> float:
+    """Bytes, such as ``2e9``, ``4GB`` and ``512MiB``, or a share of the free memory.
+
+    Examples
+    --------
+    >>> memory("0.5"), memory("4 GB"), memory("512MiB")
+    (0.5, 4000000000.0, 536870912.0)
+    """
+    found = re.fullmatch(r"(\d{1,20}\.?\d{0,20}(?:e\d{1,2})?) ?([kmgt]?i?)b?", text, re.I | re.A)
+    value = float(found[1]) * _UNITS.get(found[2].lower(), 0) if found else 0.0
+    if not value > 0:
+        raise argparse.ArgumentTypeError(
+            f"bytes such as 4GB or 512MiB, or a share of free memory such as 0.5, expected,"
+            f" not {text!r}"
+        )
+    return value
+
+
+def add_engine(parser: argparse.ArgumentParser, dtypes: Sequence[str], dtype: str) -> None:
+    """Add --dtype, --backend, --search, --memory and --threads; absent where not given."""
+    group = parser.add_argument_group("engine")
+
+    def add(name: str, text: str, **options: Any) -> None:
+        group.add_argument(name, default=argparse.SUPPRESS, help=text, **options)
+
+    add("--dtype", f"precision (default: {dtype})", choices=dtypes)
+    add("--backend", "default: cpu", choices=BACKENDS)
+    add("--search", "how long to look for a contraction path (default: fast)", choices=SEARCHES)
+    add("--memory", "4GB, or a share of free memory (default: 0.5)", type=memory, metavar="SIZE")
+    add("--threads", "default: all cores", type=count, metavar="N")
+
+
+def engine(args: argparse.Namespace, dtype: str) -> dict[str, Any]:
+    """The options of :func:`add_engine` as arguments of ``QNN``."""
+    given = vars(args)
+    options = {k: given[k] for k in ("backend", "search", "memory", "threads") if k in given}
+    return {**options, "dtype": DTYPES[given.get("dtype", dtype)]}
