@@ -130,7 +130,7 @@ def test_no_qubits() -> None:
     assert "no qubits" in refused("") and "no qubits" in refused("OPENQASM 2.0;")
 
 
-DOUBLING = "gate g0 a { x a; x a; }" + "".join(
+DOUBLING = "gate g0 a { U(1, 2, 3) a; }" + "".join(
     f"gate g{k} a {{ g{k - 1} a; g{k - 1} a; }}" for k in range(1, 60)
 )
 NESTED_POWERS = "gate p0 a { U(1, 2, 3) a; }" + "".join(
@@ -152,8 +152,8 @@ HOSTILE = {
     "scopes": "gate f a " + "{" * 100_000,
     "indices": "qubit[4] q; U(0,0,0) q" + "[0:1" * 100_000,
     "doubling gates": DOUBLING + "qubit q; g59 q;",
-    "doubling gates that do nothing": DOUBLING.replace("x a;", "") + "qubit q; g59 q;",
-    "doubling phases": DOUBLING.replace("x a;", "gphase(1);") + "qubit q; g59 q;",
+    "doubling gates that do nothing": DOUBLING.replace("U(1, 2, 3) a;", "") + "qubit q; g59 q;",
+    "doubling phases": DOUBLING.replace("U(1, 2, 3) a;", "gphase(1);") + "qubit q; g59 q;",
     "a huge power": "qubit q; pow(1000000000) @ U(1, 2, 3) q;",
     "a power at the limit": "qubit q; pow(1000000) @ U(1, 2, 3) q;",
     "a power of many digits": f"qubit q; pow({'9' * 100}) @ U(1, 2, 3) q;",
@@ -163,6 +163,13 @@ HOSTILE = {
     "qubit q; f(100000) q;",
     "a chain of gates": "gate g0 a { }"
     + "".join(f"gate g{k} a {{ g{k - 1} a; }}" for k in range(1, 100_000)),
+    "powers of phases by a parameter": "gate e(k) a { gphase(k); gphase(k); }"
+    "gate f(k) a { pow(k) @ e(k) a; }" + "qubit q;" + "f(100000) q;" * 100_000,
+    "inverses of a large gate": "gate g0 a {"
+    + "gphase(1);" * 100_000
+    + "}"
+    + "".join(f"gate g{k} a {{ inv @ g{k - 1} a; }}" for k in range(1, 60))
+    + "qubit q; g59 q;",
     "a billion controls": "qubit q; ctrl(1000000000) @ U(1, 2, 3) q;",
     "more controls than a phase takes": "qubit[40] q; ctrl(39) @ U(1, 2, 3) "
     + ", ".join(f"q[{k}]" for k in range(40))

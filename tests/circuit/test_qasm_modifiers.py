@@ -77,7 +77,9 @@ def test_controls_on_every_gate_of_the_table(gate: str) -> None:
     record = GATES[gate]
     listed = ", ".join(map(repr, ANGLES[: len(record.parameters)]))
     call = f"{gate}({listed})" if listed else gate
-    written = to_qasm(Circuit(5).append(gate, range(record.num_qubits), ANGLES[: len(record.parameters)]))
+    written = to_qasm(
+        Circuit(5).append(gate, range(record.num_qubits), ANGLES[: len(record.parameters)])
+    )
     definitions = "".join(line for line in written.splitlines() if line.startswith("gate "))
     expected = controlled(record.matrix(ANGLES[: len(record.parameters)]), (1, 0))
     found = matrix("ctrl @ negctrl @ " + call, record.num_qubits + 2, definitions)

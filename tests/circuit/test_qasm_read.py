@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from tn_qnn.circuit.circuit import Circuit
 from tn_qnn.circuit.qasm import from_qasm, load_qasm
 from tn_qnn.circuit.slots import feature, weight

@@ -38,7 +38,9 @@ def test_the_definition_of_every_gate_is_its_matrix(gate: str, version: int) -> 
     """Under another name, so that the reader does not recognise it."""
     record = GATES[gate]
     params = np.random.default_rng(1).normal(size=len(record.parameters)).tolist()
-    text = to_qasm(Circuit(record.num_qubits).append(gate, range(record.num_qubits), params), version)
+    text = to_qasm(
+        Circuit(record.num_qubits).append(gate, range(record.num_qubits), params), version
+    )
     if f"gate {gate}" not in text:
         assert gate in LIBRARIES["qelib1.inc" if version == 2 else "stdgates.inc"]
         return

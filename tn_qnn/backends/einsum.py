@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tn_qnn.backends.memory import Budget
 from tn_qnn.backends.protocol import Executor
 from tn_qnn.network.labels import CONES, LABELS, SAMPLES, SETS
 from tn_qnn.network.network import Tensor
-from tn_qnn.backends.memory import Budget
 from tn_qnn.program.job import Job, block_slot_values
 
 Array = Any
@@ -118,3 +118,7 @@ class EinsumBackend:
     def prepare(self, job: Job, dtype: np.dtype[Any], budget: Budget) -> Executor:
         """Bind a job."""
         return EinsumExecutor(job, dtype)
+
+    def speed(self, dtype: str) -> float:
+        """Multiply-adds a second to expect: a rough figure, it is not made for speed."""
+        return 2e8

@@ -14,6 +14,10 @@ DTYPES = ("float32", "float64")
 class Executor(Protocol):
     """A job bound to a backend, ready to run for any batch."""
 
+    @property
+    def job(self) -> Job:
+        """The job it runs."""
+
     def run(self, weights: NDArray[Any], features: NDArray[Any]) -> NDArray[Any]:
         """Values of the job's readouts.
 
@@ -38,7 +42,12 @@ class Executor(Protocol):
 class Backend(Protocol):
     """Makes executors."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """How users call it."""
 
     def prepare(self, job: Job, dtype: np.dtype[Any], budget: Budget) -> Executor:
         """Bind a job."""
+
+    def speed(self, dtype: str) -> float:
+        """Multiply-adds a second to expect, for predictions."""

@@ -76,10 +76,7 @@ class Operation:
         if self.block is not None:
             return self.block.weights(len(self.qubits))
         return tuple(
-            name
-            for expr in self.params
-            for monomial, _ in expr.terms
-            for name in monomial.weights
+            name for expr in self.params for monomial, _ in expr.terms for name in monomial.weights
         )
 
     def matrix(
@@ -243,9 +240,7 @@ class Circuit:
                 f"compose: {other.num_qubits} qubits to place, {len(places)} places given"
             )
         where = self._checked("compose", places)
-        moved = [
-            replace(op, qubits=tuple(where[q] for q in op.qubits)) for op in other._operations
-        ]
+        moved = [replace(op, qubits=tuple(where[q] for q in op.qubits)) for op in other._operations]
         return self._with([*self._operations, *moved])
 
     def inverse(self) -> Circuit:

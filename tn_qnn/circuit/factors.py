@@ -9,11 +9,12 @@ three-index XOR tensor whose control rides on the wire, RZ a vector.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-Matrix = NDArray[np.complex128]
+Matrix = NDArray[Any]  # complex128
 
 PAULI: dict[str, Matrix] = {
     "I": np.eye(2, dtype=complex),
@@ -86,7 +87,8 @@ class Factor:
         kept = [0]
         for k, d in enumerate(self.diagonal):
             kept += [1 + k] if d else [1 + k, 1 + n + k]
-        return np.ascontiguousarray(np.einsum(dense, labels, kept))
+        picked: Matrix = np.einsum(dense, labels, kept)  # type: ignore[arg-type]
+        return np.ascontiguousarray(picked)
 
     @property
     def basis(self) -> tuple[str, ...]:
@@ -124,10 +126,14 @@ class Factor:
             return np.zeros_like(self.coefficients[0]) if derivative else self.coefficients[0]
         f = self.frequency
         angle = f * params[self.parameter]
-        trig = (0.0, -f * np.sin(angle), f * np.cos(angle)) if derivative else (
-            1.0,
-            np.cos(angle),
-            np.sin(angle),
+        trig = (
+            (0.0, -f * np.sin(angle), f * np.cos(angle))
+            if derivative
+            else (
+                1.0,
+                np.cos(angle),
+                np.sin(angle),
+            )
         )
         return np.tensordot(np.array(trig, dtype=complex), self.coefficients, axes=1)
 
@@ -138,8 +144,10 @@ class Factor:
             return ()
         f = abs(self.frequency)
         mixed = bool(np.any(self.coefficients[0]))
-        return (f, 2 * f) if mixed and np.any(_wide(self.coefficients)) else (
-            (f,) if mixed else (2 * f,)
+        return (
+            (f, 2 * f)
+            if mixed and np.any(_wide(self.coefficients))
+            else ((f,) if mixed else (2 * f,))
         )
 
 

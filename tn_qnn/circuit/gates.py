@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from types import MappingProxyType
 from typing import Any
 
@@ -154,15 +154,43 @@ _CX = controlled(PAULI["X"])
 _EXCHANGE = np.zeros((4, 4), dtype=complex)
 _EXCHANGE[1, 2] = _EXCHANGE[2, 1] = -1j
 
-_RCCX = _circuit_matrix(3, [(_H, (2,)), (_p(np.pi / 4), (2,)), (_CX, (1, 2)), (_p(-np.pi / 4), (2,)),
-                            (_CX, (0, 2)), (_p(np.pi / 4), (2,)), (_CX, (1, 2)),
-                            (_p(-np.pi / 4), (2,)), (_H, (2,))])  # fmt: skip
-_RC3X = _circuit_matrix(4, [(_H, (3,)), (_p(np.pi / 4), (3,)), (_CX, (2, 3)), (_p(-np.pi / 4), (3,)),
-                            (_H, (3,)), (_CX, (0, 3)), (_p(np.pi / 4), (3,)), (_CX, (1, 3)),
-                            (_p(-np.pi / 4), (3,)), (_CX, (0, 3)), (_p(np.pi / 4), (3,)),
-                            (_CX, (1, 3)), (_p(-np.pi / 4), (3,)), (_H, (3,)),
-                            (_p(np.pi / 4), (3,)), (_CX, (2, 3)), (_p(-np.pi / 4), (3,)),
-                            (_H, (3,))])  # fmt: skip
+_RCCX = _circuit_matrix(
+    3,
+    [
+        (_H, (2,)),
+        (_p(np.pi / 4), (2,)),
+        (_CX, (1, 2)),
+        (_p(-np.pi / 4), (2,)),
+        (_CX, (0, 2)),
+        (_p(np.pi / 4), (2,)),
+        (_CX, (1, 2)),
+        (_p(-np.pi / 4), (2,)),
+        (_H, (2,)),
+    ],
+)
+_RC3X = _circuit_matrix(
+    4,
+    [
+        (_H, (3,)),
+        (_p(np.pi / 4), (3,)),
+        (_CX, (2, 3)),
+        (_p(-np.pi / 4), (3,)),
+        (_H, (3,)),
+        (_CX, (0, 3)),
+        (_p(np.pi / 4), (3,)),
+        (_CX, (1, 3)),
+        (_p(-np.pi / 4), (3,)),
+        (_CX, (0, 3)),
+        (_p(np.pi / 4), (3,)),
+        (_CX, (1, 3)),
+        (_p(-np.pi / 4), (3,)),
+        (_H, (3,)),
+        (_p(np.pi / 4), (3,)),
+        (_CX, (2, 3)),
+        (_p(-np.pi / 4), (3,)),
+        (_H, (3,)),
+    ],
+)
 
 
 def _fixed(name: str, matrix: Matrix, inverse: str, doc: str) -> Gate:
@@ -226,17 +254,41 @@ def _rotations() -> list[Gate]:
         _turn("rz", _exp("Z"), [fa.rotation(z, [0])], "rotation about Z"),
         _turn("p", _p, [fa.phase(1, [0])], "phase on |1>"),
         _turn("cp", lambda t: controlled(_p(t)), [fa.phase(2, [0, 1])], "phase on |11>"),
-        _turn("crx", lambda t: controlled(_exp("X")(t)), [fa.control(fa.rotation(x, [0]))], "controlled RX"),
-        _turn("cry", lambda t: controlled(_exp("Y")(t)), [fa.control(fa.rotation(y, [0]))], "controlled RY"),
-        _turn("crz", lambda t: controlled(_exp("Z")(t)), [fa.control(fa.rotation(z, [0]))], "controlled RZ"),
+        _turn(
+            "crx",
+            lambda t: controlled(_exp("X")(t)),
+            [fa.control(fa.rotation(x, [0]))],
+            "controlled RX",
+        ),
+        _turn(
+            "cry",
+            lambda t: controlled(_exp("Y")(t)),
+            [fa.control(fa.rotation(y, [0]))],
+            "controlled RY",
+        ),
+        _turn(
+            "crz",
+            lambda t: controlled(_exp("Z")(t)),
+            [fa.control(fa.rotation(z, [0]))],
+            "controlled RZ",
+        ),
         _turn("rzz", _exp("ZZ"), [rzz], "rotation about ZZ"),
-        _turn("rxx", _exp("XX"), [*(fa.constant(h, q) for q in both), rzz, *(fa.constant(h, q) for q in both)], "rotation about XX"),
-        _turn("ryy", _exp("YY"), [*(fa.constant(vdg, q) for q in both), rzz, *(fa.constant(v, q) for q in both)], "rotation about YY"),
-    ]  # fmt: skip
+        _turn(
+            "rxx",
+            _exp("XX"),
+            [*(fa.constant(h, q) for q in both), rzz, *(fa.constant(h, q) for q in both)],
+            "rotation about XX",
+        ),
+        _turn(
+            "ryy",
+            _exp("YY"),
+            [*(fa.constant(vdg, q) for q in both), rzz, *(fa.constant(v, q) for q in both)],
+            "rotation about YY",
+        ),
+    ]
 
 
 def _many_angles() -> list[Gate]:
-    y = PAULI["Y"]
     cu3 = tuple(fa.control(f) for f in _u_factors())
     exchange = Factor(
         (0, 1), np.stack([np.diag([1, 0, 0, 1]), np.diag([0, 1, 1, 0]), _EXCHANGE]), 0, 1.0
@@ -246,16 +298,84 @@ def _many_angles() -> list[Gate]:
     angles = ("theta", "phi", "lam")
     u2 = (fa.phase(1, [0], 1), fa.constant(_u3(np.pi / 2, 0, 0), [0]), fa.phase(1, [0], 0))
     return [
-        Gate("u3", 1, angles, _u3, _u_factors(), lambda t, p, m: ("u3", (-t, -m, -p)), "P(phi) RY(theta) P(lam)"),
-        Gate("u2", 1, ("phi", "lam"), lambda p, m: _u3(np.pi / 2, p, m), u2, lambda p, m: ("u3", (-np.pi / 2, -m, -p)), "u3 with theta = pi/2"),
-        Gate("u0", 1, ("gamma",), lambda g: PAULI["I"], (), lambda g: ("u0", (g,)), "identity that lasts gamma"),
-        Gate("cu3", 2, angles, lambda t, p, m: controlled(_u3(t, p, m)), cu3, lambda t, p, m: ("cu3", (-t, -m, -p)), "controlled u3"),
-        Gate("cu", 2, (*angles, "gamma"), lambda t, p, m, g: controlled(np.exp(1j * g) * _u3(t, p, m)), (*cu3, fa.phase(1, [0], 3)), lambda t, p, m, g: ("cu", (-t, -m, -p, -g)), "controlled u3 with a phase gamma"),
-        Gate("fsim", 2, ("theta", "phi"), _fsim, (exchange, fa.phase(2, [0, 1], 1, -1)), lambda t, p: ("fsim", (-t, -p)), "fermionic simulation gate"),
-        Gate("swap", 2, (), lambda: swap, (), lambda: ("swap", ()), "exchange of two qubits", (1, 0)),
-        Gate("iswap", 2, (), lambda: swap @ ii, (fa.constant(ii, [0, 1]),), lambda: ("iswapdg", ()), "exchange with a phase i", (1, 0)),
-        Gate("iswapdg", 2, (), lambda: swap @ ii.conj(), (fa.constant(ii.conj(), [0, 1]),), lambda: ("iswap", ()), "inverse of iSWAP", (1, 0)),
-    ]  # fmt: skip
+        Gate(
+            "u3",
+            1,
+            angles,
+            _u3,
+            _u_factors(),
+            lambda t, p, m: ("u3", (-t, -m, -p)),
+            "P(phi) RY(theta) P(lam)",
+        ),
+        Gate(
+            "u2",
+            1,
+            ("phi", "lam"),
+            lambda p, m: _u3(np.pi / 2, p, m),
+            u2,
+            lambda p, m: ("u3", (-np.pi / 2, -m, -p)),
+            "u3 with theta = pi/2",
+        ),
+        Gate(
+            "u0",
+            1,
+            ("gamma",),
+            lambda g: PAULI["I"],
+            (),
+            lambda g: ("u0", (g,)),
+            "identity that lasts gamma",
+        ),
+        Gate(
+            "cu3",
+            2,
+            angles,
+            lambda t, p, m: controlled(_u3(t, p, m)),
+            cu3,
+            lambda t, p, m: ("cu3", (-t, -m, -p)),
+            "controlled u3",
+        ),
+        Gate(
+            "cu",
+            2,
+            (*angles, "gamma"),
+            lambda t, p, m, g: controlled(np.exp(1j * g) * _u3(t, p, m)),
+            (*cu3, fa.phase(1, [0], 3)),
+            lambda t, p, m, g: ("cu", (-t, -m, -p, -g)),
+            "controlled u3 with a phase gamma",
+        ),
+        Gate(
+            "fsim",
+            2,
+            ("theta", "phi"),
+            _fsim,
+            (exchange, fa.phase(2, [0, 1], 1, -1)),
+            lambda t, p: ("fsim", (-t, -p)),
+            "fermionic simulation gate",
+        ),
+        Gate(
+            "swap", 2, (), lambda: swap, (), lambda: ("swap", ()), "exchange of two qubits", (1, 0)
+        ),
+        Gate(
+            "iswap",
+            2,
+            (),
+            lambda: swap @ ii,
+            (fa.constant(ii, [0, 1]),),
+            lambda: ("iswapdg", ()),
+            "exchange with a phase i",
+            (1, 0),
+        ),
+        Gate(
+            "iswapdg",
+            2,
+            (),
+            lambda: swap @ ii.conj(),
+            (fa.constant(ii.conj(), [0, 1]),),
+            lambda: ("iswap", ()),
+            "inverse of iSWAP",
+            (1, 0),
+        ),
+    ]
 
 
 #: Every gate of fixed size by name.
@@ -272,7 +392,7 @@ ALIASES: Mapping[str, str] = MappingProxyType(
 )  # fmt: skip
 
 
-@lru_cache(maxsize=None)
+@cache
 def multi_controlled_phase(num_qubits: int) -> Gate:
     """The diagonal phase on ``|1...1>`` of any number of qubits up to eight."""
     return Gate(

@@ -124,22 +124,22 @@ class DensityMatrix:
 Observable = PauliSum | Projector | DensityMatrix
 
 
-def X(qubit: int) -> PauliSum:  # noqa: N802
+def X(qubit: int) -> PauliSum:
     """Pauli X on one qubit."""
     return _single(qubit, "X")
 
 
-def Y(qubit: int) -> PauliSum:  # noqa: N802
+def Y(qubit: int) -> PauliSum:
     """Pauli Y on one qubit."""
     return _single(qubit, "Y")
 
 
-def Z(qubit: int) -> PauliSum:  # noqa: N802
+def Z(qubit: int) -> PauliSum:
     """Pauli Z on one qubit."""
     return _single(qubit, "Z")
 
 
-def I() -> PauliSum:  # noqa: N802, E743
+def I() -> PauliSum:  # noqa: E743
     """The identity."""
     return PauliSum((((), 1.0 + 0j),))
 

@@ -90,7 +90,9 @@ class Expr:
             value = coefficient
             for name in monomial.weights:
                 if name not in weights:
-                    raise CircuitError(f"weights: no value for {name!r}; pass weights={{{name!r}: ...}}")
+                    raise CircuitError(
+                        f"weights: no value for {name!r}; pass weights={{{name!r}: ...}}"
+                    )
                 value *= float(weights[name])
             for i in monomial.features:
                 if i >= len(features):

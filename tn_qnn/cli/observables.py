@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 
@@ -43,6 +44,8 @@ def parse_observable(text: str) -> Observable:
     for term in _terms(text):
         for string, coefficient in term.terms:
             totals[string] = totals.get(string, 0) + coefficient
+    if not all(abs(c) < math.inf for c in totals.values()):
+        raise CircuitError(f"observable: a coefficient of {_quoted(text, 0)} is too large")
     return PauliSum(tuple(sorted((s, c) for s, c in totals.items() if c)))
 
 

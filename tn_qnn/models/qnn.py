@@ -10,12 +10,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tn_qnn.backends import get_backend
+from tn_qnn.backends.memory import Budget
 from tn_qnn.backends.protocol import DTYPES, Executor
 from tn_qnn.circuit.circuit import Circuit
 from tn_qnn.circuit.observables import DensityMatrix, Observable, check_observable
 from tn_qnn.errors import InputError
-from tn_qnn.backends.memory import Budget
+from tn_qnn.models.explain import CALL_SECONDS, Explanation, hardware_cost, job_cost
 from tn_qnn.network.batch import Readouts, read_out
+from tn_qnn.network.labels import CONES, SAMPLES, SETS
 from tn_qnn.plan.budget import plan_network
 from tn_qnn.program.compile import compile_program
 from tn_qnn.program.job import Job, make_job
@@ -188,6 +190,33 @@ class QNN:
         result = np.moveaxis(out, 0, -1)
         return np.ascontiguousarray(result[0] if single else result)
 
+    def explain(
+        self, sets: int | None = None, samples: int | None = None, error: float = 0.01
+    ) -> Explanation:
+        """What a call costs, before it runs; ``print`` it.
+
+        Parameters
+        ----------
+        sets, samples
+            Batch size; by default the sizes that the plan is made for.
+        error
+            Standard error of an output, for the number of shots on hardware.
+        """
+        if not error > 0:
+            raise InputError(f"error: a positive number expected, not {error!r}")
+        p, s = sets or self.sets, samples or self.samples
+        costs = tuple(job_cost(e.job, e, p, s) for e in self._prepared(False))
+        per_sample = sum(
+            job.program.multiply_adds({CONES: job.cones, SETS: p, SAMPLES: s})
+            for job in self._compile(read_out(self.circuits, self.observables, True))
+        )
+        work = sum(cost.multiply_adds for cost in costs)
+        seconds = CALL_SECONDS * len(costs) + work / self.backend.speed(self.dtype)
+        return Explanation(
+            p, s, self.num_outputs, costs, per_sample, seconds,
+            hardware_cost(self.circuits, self.observables, error),
+        )  # fmt: skip
+
     def _jobs_of(self, weights: NDArray[Any]) -> tuple[Job, ...]:
         return tuple(e.job for e in self._prepared(weights.ndim == 3))
 
@@ -222,7 +251,12 @@ class QNN:
             weights = [float(weights[name]) for name in self.weight_names]
         array = _as_floats("weights", weights)
         count = self.num_weights
-        if array.ndim == 0 or array.shape[-1] != count or array.ndim > 3 or not all(array.shape[:-1]):
+        if (
+            array.ndim == 0
+            or array.shape[-1] != count
+            or array.ndim > 3
+            or not all(array.shape[:-1])
+        ):
             raise InputError(
                 f"weights: shape ({count},), (sets, {count}) or (sets, samples, {count})"
                 f" expected, not {array.shape}"

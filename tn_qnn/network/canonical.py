@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
-from tn_qnn.network.labels import CONES, SAMPLES, SETS
 from tn_qnn.network.elements import Element, Elements
+from tn_qnn.network.labels import CONES, SAMPLES, SETS
 from tn_qnn.network.readout import Group
 
 
@@ -51,9 +51,9 @@ def canonical_cone(circuit: Elements, group: Group) -> Cone:
             levels.append([])
         levels[level].append(element)
     ordered: list[Element] = []
-    for level in levels:
-        known = {id(e): min(label[w] for w in e.wires if w in label) for e in level}
-        for element in sorted(level, key=lambda e: known[id(e)]):
+    for together in levels:
+        known = {id(e): min(label[w] for w in e.wires if w in label) for e in together}
+        for element in sorted(together, key=lambda e: known[id(e)]):
             wires = _ordered_wires(element, label)
             for wire in wires:
                 label.setdefault(wire, len(label))
@@ -61,9 +61,7 @@ def canonical_cone(circuit: Elements, group: Group) -> Cone:
     ordered.reverse()
     terms = group.readout.terms
     signature = (terms, len(group.readout.wires), tuple(map(_element_signature, ordered)))
-    return Cone(
-        tuple(ordered), terms, len(group.readout.wires), len(label), group.parts, signature
-    )
+    return Cone(tuple(ordered), terms, len(group.readout.wires), len(label), group.parts, signature)
 
 
 def group_cones(cones: Sequence[Cone]) -> list[list[Cone]]:

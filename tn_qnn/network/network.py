@@ -78,9 +78,7 @@ class _Builder:
         self.sizes.append(size)
         return len(self.sizes) - 1
 
-    def layer(
-        self, cone: Cone, labels: Sequence[frozenset[str]], conj: bool
-    ) -> list[int | None]:
+    def layer(self, cone: Cone, labels: Sequence[frozenset[str]], conj: bool) -> list[int | None]:
         """Add the ket or the bra; return each wire's last index (None while still |0>)."""
         wires: list[int | None] = [None] * cone.num_wires
         for position, element in enumerate(cone.elements):
@@ -192,9 +190,7 @@ def _add_terms(
     return () if over_terms is None else (over_terms,)
 
 
-def _open(
-    build: _Builder, ket: Sequence[int | None], bra: Sequence[int | None]
-) -> tuple[int, ...]:
+def _open(build: _Builder, ket: Sequence[int | None], bra: Sequence[int | None]) -> tuple[int, ...]:
     """Open indices of an open readout; a wire that is still |0> gets a tensor of its own."""
     output: list[int] = []
     for index in (*ket, *bra):

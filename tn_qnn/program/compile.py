@@ -151,9 +151,7 @@ class _Lowering:
         )
 
 
-def depth_first(
-    path: Sequence[tuple[int, int]], num_leaves: int
-) -> tuple[tuple[int, int], ...]:
+def depth_first(path: Sequence[tuple[int, int]], num_leaves: int) -> tuple[tuple[int, int], ...]:
     """The same contractions in an order in which few results wait: larger branch first."""
     if not path:
         return ()

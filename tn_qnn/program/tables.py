@@ -77,7 +77,9 @@ def offsets(slot: Slot, indices: Iterable[int], sizes: Mapping[int, int]) -> NDA
     return total
 
 
-def step_tables(program: Program, step: Step) -> tuple[tuple[int, int, int, int], NDArray[np.int64]]:
+def step_tables(
+    program: Program, step: Step
+) -> tuple[tuple[int, int, int, int], NDArray[np.int64]]:
     """Sizes (H, M, N, K) and the nine offset tables of a step, one after the other.
 
     The order of the tables is left h, m, k; right h, k, n; out h, m, n.

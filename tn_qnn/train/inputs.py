@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from tn_qnn.errors import InputError
-from tn_qnn.train.arrays import Array, array_module
+from tn_qnn.train.arrays import Array, array_module, to_numpy
 from tn_qnn.train.initializers import initial_weights
 from tn_qnn.train.losses import Loss
 from tn_qnn.train.protocol import Trainable
@@ -137,7 +137,7 @@ def combined_weight(
     """
     if class_weight is None and sample_weight is None:
         return None
-    weight = np.ones(len(y))
+    weight, y = np.ones(len(y)), to_numpy(y)
     if class_weight is not None:
         if loss.targets != "classes":
             raise InputError(

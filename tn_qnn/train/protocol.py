@@ -42,7 +42,10 @@ class Trainable(Protocol):
     def signature(self) -> str: ...
 
     def __call__(self, weights: Array, X: Array) -> Array:
-        """Outputs: (W,) -> (S, K); (P, W) -> (P, S, K); (P, S, W) -> (P, S, K), for X (S, F)."""
+        """Outputs: (W,) -> (S, K); (P, W) -> (P, S, K); (P, S, W) -> (P, S, K), for X (S, F).
+
+        They are arrays of the weights' module, NumPy or CuPy, in float32 or float64.
+        """
         ...
 
 

@@ -202,6 +202,7 @@ def gradient_from_outputs(
         changes = output_changes(loss, rows[:middle], rows[middle:], targets[:middle])
         changes = changes.reshape(half, samples, num_outputs)
     if sample_weight is not None:
+        sample_weight = xp.asarray(sample_weight)
         values = values * sample_weight
         changes = changes * sample_weight[:, None]
     quotients = changes / (2.0 * c)  # (D, S, K), or (D, S, 1) without credit
@@ -210,5 +211,5 @@ def gradient_from_outputs(
     # How each output moves with each weight, (K, W), before the mask takes the noise away.
     rows_of_signs = signs.reshape(-1, signs.shape[-1])
     moves = quotients.reshape(len(rows_of_signs), -1).T @ rows_of_signs / len(rows_of_signs)
-    gradient = moves[0] if credit is None else (moves * credit).sum(axis=0)
+    gradient = moves[0] if credit is None else (moves * xp.asarray(credit)).sum(axis=0)
     return gradient, float(values.mean())

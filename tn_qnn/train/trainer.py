@@ -233,8 +233,8 @@ class Trainer:
     def _evaluate(self, weights: Array, data: Data) -> tuple[float, float]:
         xp = array_module(weights)
         outputs = xp.asarray(self.model(weights, data.X), dtype=xp.float64)
-        loss = float(self.loss.value(outputs, data.y).mean())
-        return loss, self.loss.score(outputs, data.y)
+        y = xp.asarray(data.y)
+        return float(self.loss.value(outputs, y).mean()), self.loss.score(outputs, y)
 
     def _validation(self, validation: tuple[Any, Any] | None) -> Data | None:
         if validation is None:

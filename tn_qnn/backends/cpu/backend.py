@@ -23,7 +23,7 @@ from tn_qnn.backends.cpu.memory_map import (
 from tn_qnn.backends.memory import Budget
 from tn_qnn.backends.protocol import Executor
 from tn_qnn.errors import BackendError, MemoryBudgetError
-from tn_qnn.network.labels import LABELS, SAMPLES, SETS
+from tn_qnn.network.labels import LABELS
 from tn_qnn.program.job import Job, block_slot_values
 from tn_qnn.program.program import Slot
 
@@ -207,9 +207,7 @@ class CpuExecutor:
         if fixed and arena.tables.shifts:
             steps = steps.copy()
             for row, column, moves in arena.tables.shifts:
-                steps[row, column] += sum(
-                    v * m for v, m in zip(fixed.values(), moves, strict=True)
-                )
+                steps[row, column] += sum(v * m for v, m in zip(fixed.values(), moves, strict=True))
         for dense, names, rows in arena.memory.runs:
             if not dense:
                 stages = arena.tables.stages[rows]
@@ -256,5 +254,15 @@ class CpuBackend:
 
     def prepare(self, job: Job, dtype: np.dtype[Any], budget: Budget) -> Executor:
         """Bind a job."""
-        threads = self.threads or len(os.sched_getaffinity(0))
-        return CpuExecutor(job, dtype, threads, budget)
+        return CpuExecutor(job, dtype, self.workers, budget)
+
+    @property
+    def workers(self) -> int:
+        """Threads that runs use."""
+        return self.threads or len(os.sched_getaffinity(0))
+
+    def speed(self, dtype: str) -> float:
+        """Multiply-adds a second to expect, measured on this machine."""
+        from tn_qnn.backends.cpu.speed import multiply_adds_per_second
+
+        return multiply_adds_per_second(dtype) * self.workers

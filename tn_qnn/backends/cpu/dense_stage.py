@@ -59,7 +59,11 @@ def _product(
 
 
 def _matrix(
-    slot: Slot, value: Array, fixed: Mapping[int, int], r: Roles, groups: tuple[tuple[int, ...], ...]
+    slot: Slot,
+    value: Array,
+    fixed: Mapping[int, int],
+    r: Roles,
+    groups: tuple[tuple[int, ...], ...],
 ) -> Array:
     """A value as (C, P, S, h, rows, columns); an index that it lacks is broadcast or summed."""
     kept = value[(..., *(fixed.get(i, slice(None)) for i in slot.indices))]

@@ -127,9 +127,7 @@ class MemoryMap:
 
     def total_bytes(self, itemsize: int, threads: int) -> int:
         """The arena with the scratch of all threads."""
-        return itemsize * (
-            self.scalars + threads * self.scratch_scalars(itemsize, threads) + ALIGN
-        )
+        return itemsize * (self.scalars + threads * self.scratch_scalars(itemsize, threads) + ALIGN)
 
 
 def make_map(program: Program, sizes: Sizes) -> MemoryMap:
@@ -160,9 +158,7 @@ def make_map(program: Program, sizes: Sizes) -> MemoryMap:
         top += padded(plane * slot.planes)
     dense = frozenset(x.labels for x in program.stages if _prefers_dense(program, x, by_label))
     scratch = {x.labels: allocate(program, x) for x in program.stages if x.labels not in dense}
-    return MemoryMap(
-        program, sizes, layouts, places, regions, dense, padded(top) + ALIGN, scratch
-    )
+    return MemoryMap(program, sizes, layouts, places, regions, dense, padded(top) + ALIGN, scratch)
 
 
 def _prefers_dense(program: Program, stage: Stage, sizes: Mapping[str, int]) -> bool:

@@ -111,7 +111,7 @@ class Expander:
                 taken = qubits[end - modifier.count : end]
                 steps = controlled(steps, [Control(q, value) for q in taken])
                 end -= modifier.count
-            self.charge(call.offset, len(steps))
+            self.charge(call.offset, 2 * len(steps))
         return steps
 
     def plain(self, call: Call, angles: Sequence[Value], qubits: Sequence[int]) -> list[Step]:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from tn_qnn.circuit.qasm.lexer import Cursor, Token
-from tn_qnn.circuit.qasm.source import MAX_INSTRUCTIONS, shown
+from tn_qnn.circuit.qasm.source import MAX_DEPTH, MAX_INSTRUCTIONS, shown
 from tn_qnn.circuit.qasm.values import (
     FUNCTIONS,
     INT64,
@@ -31,6 +31,7 @@ CONSTANTS: Mapping[str, float] = {
     "ℇ": math.e,
 }
 _CASTS = ("int", "uint", "float", "angle", "bool")
+_CLOSING = frozenset(")],:;")
 _PRECEDENCE = {"+": 1, "-": 1, "*": 2, "/": 2, "%": 2}
 
 
@@ -58,9 +59,16 @@ class ExpressionParser:
 
     def __init__(self, cursor: Cursor, names: Names, version: int) -> None:
         self.cursor, self.names, self.version = cursor, names, version
+        self._number_taken: Token | None = None
 
     def parse(self) -> Expression:
         """Take one expression; fold it to a number where no parameter occurs."""
+        token = self.cursor.current
+        if token.kind in ("integer", "real"):  # most expressions are one number
+            self.cursor.advance()
+            if self.cursor.current.text in _CLOSING:
+                return Expression((Instruction("number", self._number(token), token.offset),))
+            self._number_taken = token
         code: list[Instruction] = []
         self._binary(code, 1)
         if not any(step.action == "parameter" for step in code):
@@ -87,9 +95,12 @@ class ExpressionParser:
             code.append(Instruction(token.text, 2, token.offset))
 
     def _unary(self, code: list[Instruction]) -> None:
-        start, negative = self.cursor.current, False
-        while self.cursor.at("-", "+"):
+        start, negative, signs = self.cursor.current, False, 0
+        while self._number_taken is None and self.cursor.at("-", "+"):
             negative ^= self.cursor.advance().text == "-"
+            signs += 1
+            if signs > MAX_DEPTH:
+                self.cursor.fail(f"found more than {MAX_DEPTH} signs in a row; remove them")
         self._primary(code)
         token = self.cursor.current
         if self.cursor.at("**") or (self.version == 2 and self.cursor.at("^")):
@@ -102,9 +113,11 @@ class ExpressionParser:
             code.append(Instruction("negate", 1, start.offset))
 
     def _primary(self, code: list[Instruction]) -> None:
-        token = self.cursor.current
+        taken, self._number_taken = self._number_taken, None
+        token = taken or self.cursor.current
         if token.kind in ("integer", "real"):
-            self.cursor.advance()
+            if taken is None:
+                self.cursor.advance()
             code.append(Instruction("number", self._number(token), token.offset))
         elif self.cursor.accept("("):
             self.cursor.enter()

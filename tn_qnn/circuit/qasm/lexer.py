@@ -17,19 +17,22 @@ class Token(NamedTuple):
     offset: int
 
 
+_SPACE = re.compile(r"(?:\s++|//[^\n]*+|/\*.*?\*/)*+", re.DOTALL)
 _TOKEN = re.compile(
-    r"""(?P<space>\s+|//[^\n]*|/\*.*?\*/)
-    |(?P<word>[^\W\d]\w*)
-    |(?P<real>(?:\d[\d_]*\.[\d_]*|\.\d[\d_]*)(?:[eE][+-]?\d+)?|\d[\d_]*[eE][+-]?\d+)
-    |(?P<integer>0[xX][0-9a-fA-F_]+|0[bB][01_]+|0o[0-7_]+|\d[\d_]*)
-    |(?P<string>"[^"\n]*"|'[^'\n]*')
-    |(?P<hardware>\$\d+)
-    |(?P<pragma>\#\s*pragma\b[^\n]*)
+    _SPACE.pattern
+    + r"""(?:(?P<word>[^\W\d]\w*+)
+    |(?P<real>(?:\d[\d_]*+\.[\d_]*+|\.\d[\d_]*+)(?:[eE][+-]?\d++)?|\d[\d_]*+[eE][+-]?\d++)
+    |(?P<integer>0[xX][0-9a-fA-F_]++|0[bB][01_]++|0o[0-7_]++|\d[\d_]*+)
+    |(?P<string>"[^"\n]*+"|'[^'\n]*+')
+    |(?P<hardware>\$\d++)
+    |(?P<pragma>\#\s*+pragma\b)
     |(?P<symbol>\*\*|\+\+|->|==|!=|<=|>=|<<|>>|&&|\|\||[-+*/%^=<>!~&|@:;,.(){}\[\]])
+    |(?P<end>\Z))
     """,
     re.VERBOSE | re.DOTALL,
 )
-_LINE = re.compile(r"[^\n]*")
+_LINE = re.compile(r"[^\n]*+")
+_STARTS_STATEMENT = frozenset(";{}")
 
 
 def tokens(source: Source) -> Iterator[Token]:
@@ -38,29 +41,29 @@ def tokens(source: Source) -> Iterator[Token]:
     An annotation (``@name ...`` where a statement starts) and a pragma are one token each,
     of kind ``directive``, up to the end of the line.
     """
-    text, offset, starts_statement = source.text, 0, True
-    while offset < len(text):
-        match = _TOKEN.match(text, offset)
+    text, end, starts_statement, match_token = source.text, 0, True, _TOKEN.match
+    while True:
+        match = match_token(text, end)
         if match is None:
+            offset = _end(_SPACE, text, end)
             source.fail(offset, _stray(text, offset))
-        kind, end = match.lastgroup or "", match.end()
-        if kind == "space":
-            offset = end
-            continue
-        token = Token(kind, match.group(), offset)
-        if starts_statement and (token.text in ("@", "pragma") or kind == "pragma"):
-            end = _LINE.match(text, offset).end()  # type: ignore[union-attr]
+        kind = match.lastgroup or ""
+        word, offset, end = match[kind], match.start(kind), match.end()
+        if starts_statement and (word in ("@", "pragma") or kind == "pragma"):
+            end = _end(_LINE, text, offset)
             yield Token("directive", text[offset:end], offset)
-            offset = end
             continue
-        if len(token.text) > MAX_WORD:
-            source.fail(
-                offset, f"found a {kind} of {len(token.text)} characters; at most {MAX_WORD}"
-            )
-        yield token
-        starts_statement = token.text in (";", "{", "}")
-        offset = end
-    yield Token("end", "", len(text))
+        if end - offset > MAX_WORD:
+            source.fail(offset, f"found {end - offset} characters of a {kind}; at most {MAX_WORD}")
+        yield Token(kind, word, offset)
+        if kind == "end":
+            return
+        starts_statement = word in _STARTS_STATEMENT
+
+
+def _end(pattern: re.Pattern[str], text: str, offset: int) -> int:
+    match = pattern.match(text, offset)
+    return match.end() if match else offset
 
 
 def _stray(text: str, offset: int) -> str:

@@ -36,8 +36,10 @@ def _indexed(cursor: Cursor, scope: Scope, register: Register, token: Token) -> 
         chosen = []
         while not cursor.at("}"):
             chosen.append(_index(cursor, scope, register, token))
-            if not cursor.accept(","):
+            if len(chosen) > len(register.qubits) or not cursor.accept(","):
                 break
+        if len(set(chosen)) < len(chosen):
+            cursor.fail(f"found an index twice in the set of {shown(token.text)}", token)
         cursor.expect("}")
         part = Register(tuple(register.qubits[i] for i in chosen))
     else:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,7 +62,7 @@ def _raised_step(step: Step, exponent: float) -> list[Step] | None:
         if part.conjugating:
             out.append(part.step)
         else:
-            core = replace(part.step, controls=step.controls + part.step.controls)
+            core = part.step._replace(controls=step.controls + part.step.controls)
             out += _raised_step(core, exponent) or []
     return out
 
@@ -73,14 +72,14 @@ def _scaled(step: Step, exponent: float) -> list[Step]:
     if isinstance(angle, Expr) and angle.is_constant:
         angle = angle.constant_value
     if isinstance(angle, Expr) or float(exponent).is_integer():
-        return [replace(step, params=(angle * exponent,))]
+        return [step._replace(params=(angle * exponent,))]
     period = math.tau if step.name in _PHASES else 2 * math.tau
     angle = math.remainder(angle, period)
     if abs(abs(angle) - period / 2) < 1e-12:  # the eigenvalue -1, whose phase is pi
         if step.name in _ROTATIONS:
             return [Step("gphase", (math.pi * exponent,), (), step.controls)]
         angle = period / 2
-    return [replace(step, params=(angle * exponent,))]
+    return [step._replace(params=(angle * exponent,))]
 
 
 def _raised_matrix(steps: Sequence[Step], exponent: float) -> list[Step]:

@@ -67,10 +67,7 @@ def from_qasm(text: str, *, max_qubits: int = MAX_QUBITS, max_gates: int = MAX_G
     expander = Expander(source, version, max_gates)
     steps: list[Step] = []
     for application in Parser(cursor, scope, expander).applications():
-        for step in _steps(application, expander):
-            steps.append(step)
-            if len(steps) > max_gates:
-                expander.too_many(application.call.offset)
+        steps += _steps(application, expander, max_gates - len(steps))
     if scope.num_qubits == 0:
         source.fail(len(text), "found no qubits; declare some, as in qubit[2] q;")
     circuit = Circuit(scope.num_qubits)
@@ -130,20 +127,23 @@ def _header(cursor: Cursor) -> int:
     return _VERSIONS[token.text]
 
 
-def _steps(application: Application, expander: Expander) -> Iterator[Step]:
+def _steps(application: Application, expander: Expander, limit: int) -> Iterator[Step]:
     """Gates of a call without controls, one instance after the other where it broadcasts."""
-    call = application.call
-    width = _width(application.operands, expander.source, call.offset)
-    expander.charge(call.offset, call.work * width)
+    call, operands = application.call, application.operands
+    width = _width(operands, expander.source, call.offset)
+    expander.charge(call.offset, call.work + width)
+    try:
+        once = [s for step in expander.steps(call, call.places, {}) for s in lowered(step)]
+    except CircuitError as error:
+        expander.source.fail(call.offset, f"found {error}")
+    if len(once) * width > limit:
+        expander.too_many(call.offset)
     for k in range(width):
-        qubits = [r.qubits[0 if r.scalar else k] for r in application.operands]
+        qubits = [r.qubits[0 if r.scalar else k] for r in operands]
         if len(set(qubits)) < len(qubits):
             expander.source.fail(call.offset, "found a gate that takes the same qubit twice")
-        for step in expander.steps(call, qubits, {}):
-            try:
-                yield from lowered(step)
-            except CircuitError as error:
-                expander.source.fail(call.offset, f"found {error}")
+        for step in once:
+            yield Step(step.name, step.params, tuple([qubits[place] for place in step.qubits]))
 
 
 def _width(operands: tuple[Register, ...], source: Source, offset: int) -> int:

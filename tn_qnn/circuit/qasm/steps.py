@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import pi
+from typing import NamedTuple
 
 from tn_qnn.circuit.gates import GATES, MAX_PHASE_QUBITS
 from tn_qnn.circuit.slots import Expr
@@ -22,16 +23,14 @@ from tn_qnn.errors import CircuitError
 Angle = float | Expr
 
 
-@dataclass(frozen=True)
-class Control:
+class Control(NamedTuple):
     """A control qubit and the value (0 or 1) on which the gate acts."""
 
     qubit: int
     value: int = 1
 
 
-@dataclass(frozen=True)
-class Step:
+class Step(NamedTuple):
     """A gate of the table, "mcphase" or "gphase", on its qubits, under controls."""
 
     name: str
@@ -66,14 +65,14 @@ def inverted(steps: Sequence[Step]) -> list[Step]:
 
 def _inverse(step: Step) -> Step:
     if step.name in ("gphase", "mcphase"):
-        return replace(step, params=(-step.params[0],))
+        return step._replace(params=(-step.params[0],))
     name, params = GATES[step.name].inverse(*step.params)
-    return replace(step, name=name, params=tuple(params))
+    return step._replace(name=name, params=tuple(params))
 
 
 def controlled(steps: Sequence[Step], controls: Sequence[Control]) -> list[Step]:
     """The same steps under further controls."""
-    return [replace(step, controls=(*controls, *step.controls)) for step in steps]
+    return [step._replace(controls=(*controls, *step.controls)) for step in steps]
 
 
 def lowered(step: Step) -> Iterator[Step]:
@@ -93,7 +92,7 @@ def lowered(step: Step) -> Iterator[Step]:
     off = [Step("x", (), (c.qubit,)) for c in step.controls if c.value == 0]
     yield from off
     yield from _under_controls(
-        with_controls(replace(step, controls=tuple(map(_on, step.controls))))
+        with_controls(step._replace(controls=tuple(map(_on, step.controls))))
     )
     yield from off
 
@@ -113,7 +112,7 @@ def with_controls(step: Step) -> Step:
     if step.name == "mcphase":
         count, base = len(step.qubits) - 1, "p"
     own = tuple(map(Control, step.qubits[:count]))
-    return replace(step, name=base, qubits=step.qubits[count:], controls=(*step.controls, *own))
+    return step._replace(name=base, qubits=step.qubits[count:], controls=(*step.controls, *own))
 
 
 def _under_controls(step: Step) -> Iterator[Step]:
@@ -134,7 +133,7 @@ def _under_controls(step: Step) -> Iterator[Step]:
                 yield part.step
             else:
                 inner = part.step
-                yield from lowered(replace(inner, controls=step.controls + inner.controls))
+                yield from lowered(inner._replace(controls=step.controls + inner.controls))
 
 
 def definition(name: str, params: Sequence[Angle], qubits: Sequence[int]) -> tuple[Part, ...]:

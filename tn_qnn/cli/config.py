@@ -1,0 +1,166 @@
+"""The configuration of a training run: one record, from words of a command line or a TOML file."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any, NoReturn
+
+from tn_qnn.cli.options import Parser, add_engine, count, seed, share
+from tn_qnn.errors import InputError
+from tn_qnn.files import write_atomic
+
+DIGITS = "digits"
+TASKS = ("classification", "regression")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """All that defines a run of ``tn-qnn train`` but the version of the program.
+
+    Attributes
+    ----------
+    data
+        "digits", or the path of a CSV file.
+    target
+        Name of the target column of a CSV file.
+    task
+        "classification" or "regression"; None: decided by the target column.
+    ignore
+        Columns that are no features.
+    steps, batch_size, directions, seed
+        Of the training.
+    test_share, validation_share
+        Share of all samples that is held out for the test, and of the rest for validation.
+    dtype, backend, search, memory, threads
+        Of the model.
+    """
+
+    data: str
+    target: str | None = None
+    task: str | None = None
+    ignore: tuple[str, ...] = ()
+    steps: int = 2000
+    batch_size: int = 64
+    directions: int = 1
+    seed: int = 0
+    test_share: float = 0.25
+    validation_share: float = 0.1
+    dtype: str = "float32"
+    backend: str = "cpu"
+    search: str = "fast"
+    memory: float = 0.5
+    threads: int | None = None
+
+    def save(self, path: Path) -> None:
+        """Write a TOML file that ``tn-qnn train`` takes."""
+        lines = [
+            f"{name.replace('_', '-')} = {_toml(value)}"
+            for name, value in asdict(self).items()
+            if value not in (None, ())
+        ]
+        write_atomic(path, ("\n".join(lines) + "\n").encode())
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add an option for every field but ``data``; what is not given is absent."""
+
+    def add(name: str, text: str, **options: Any) -> None:
+        group.add_argument(name, default=argparse.SUPPRESS, help=text, **options)
+
+    group = parser.add_argument_group("data")
+    add("--target", "column to learn, of a CSV file", metavar="COLUMN")
+    add("--task", "default: regression where the target holds numbers that are not"
+        " whole or more than 20 different ones, else classification", choices=TASKS)  # fmt: skip
+    add("--ignore", "column that is no feature; repeat for more", metavar="COLUMN", action="append")
+    add("--test-share", "share held out for the test (default: 0.25)", type=share, metavar="SHARE")
+    add("--validation-share", "share of the rest held out for validation (default: 0.1)",
+        type=share, metavar="SHARE")  # fmt: skip
+    group = parser.add_argument_group("training")
+    add("--steps", "default: 2000", type=count, metavar="N")
+    add("--batch-size", "samples a step (default: 64)", type=count, metavar="N")
+    add("--directions", "random directions a step (default: 1)", type=count, metavar="N")
+    add("--seed", "of split, weights, minibatches and directions (default: 0)", type=seed,
+        metavar="N")  # fmt: skip
+    add_engine(parser, ("float32", "float64"), "float32")
+
+
+def make_config(data: str, given: Mapping[str, Any]) -> TrainConfig:
+    """A configuration from data and options; a TOML file's options come first.
+
+    Raises
+    ------
+    InputError
+        For a file that is no configuration, or a target that is missing or not wanted.
+    """
+    names = {field.name for field in fields(TrainConfig)} - {"data"}
+    options = {name: given[name] for name in names if name in given}
+    if data != DIGITS and data.lower().endswith(".toml"):
+        config = replace(read_config(Path(data)), **_frozen(options))
+    else:
+        config = TrainConfig(data, **_frozen(options))
+    if config.data == DIGITS:
+        unwanted = [n for n in ("target", "task", "ignore") if getattr(config, n)]
+        if unwanted:
+            raise InputError(f"--{unwanted[0]}: digits has its own; leave it out")
+        return config
+    if config.target is None:
+        raise InputError(f"--target: say which column of {config.data} is to be learnt")
+    return replace(config, data=str(Path(config.data).absolute()))
+
+
+def read_config(path: Path) -> TrainConfig:
+    """Read a TOML file; a path in it is relative to its folder.
+
+    Raises
+    ------
+    InputError
+        For a file that cannot be read, is no TOML, or has a key or value that is not legal.
+    """
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+        raise InputError(f"{path}: not a TOML file ({error})") from None
+    data = values.pop("data", None)
+    if not isinstance(data, str):
+        raise InputError(f'{path}: data = "digits", or the path of a CSV file, is missing')
+    parser = _FileParser(prog=str(path), add_help=False, allow_abbrev=False)
+    add_options(parser)
+    given = vars(parser.parse_args(_words(path, values)))
+    place = data if data == DIGITS else str(path.absolute().parent / data)
+    return TrainConfig(place, **_frozen(given))
+
+
+class _FileParser(Parser):
+    """Checks what a file says by the rules of the command line."""
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{self.prog}: {message.replace('argument --', '')}")
+
+
+def _words(path: Path, values: Mapping[str, Any]) -> list[str]:
+    words = []
+    for name, value in values.items():
+        for item in value if isinstance(value, list) else [value]:
+            if isinstance(item, bool) or not isinstance(item, int | float | str):
+                raise InputError(f"{path}: {name}: a number or a text expected")
+            words.append(f"--{name.replace('_', '-')}={item}")
+    return words
+
+
+def _frozen(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: tuple(v) if isinstance(v, Sequence | list) and not isinstance(v, str) else v
+            for k, v in options.items()}  # fmt: skip
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, tuple):
+        return "[" + ", ".join(map(_toml, value)) + "]"
+    # JSON's texts are TOML's, but for one character.
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
