@@ -87,7 +87,7 @@ class Factor:
         kept = [0]
         for k, d in enumerate(self.diagonal):
             kept += [1 + k] if d else [1 + k, 1 + n + k]
-        picked: Matrix = np.einsum(dense, labels, kept)  # type: ignore[arg-type]
+        picked: Matrix = np.einsum(dense, labels, kept)
         return np.ascontiguousarray(picked)
 
     @property

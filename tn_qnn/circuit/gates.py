@@ -288,13 +288,8 @@ def _rotations() -> list[Gate]:
     ]
 
 
-def _many_angles() -> list[Gate]:
+def _u_family() -> list[Gate]:
     cu3 = tuple(fa.control(f) for f in _u_factors())
-    exchange = Factor(
-        (0, 1), np.stack([np.diag([1, 0, 0, 1]), np.diag([0, 1, 1, 0]), _EXCHANGE]), 0, 1.0
-    )
-    swap = permutation_matrix((1, 0))
-    ii = np.diag([1, 1j, 1j, 1])
     angles = ("theta", "phi", "lam")
     u2 = (fa.phase(1, [0], 1), fa.constant(_u3(np.pi / 2, 0, 0), [0]), fa.phase(1, [0], 0))
     return [
@@ -343,6 +338,16 @@ def _many_angles() -> list[Gate]:
             lambda t, p, m, g: ("cu", (-t, -m, -p, -g)),
             "controlled u3 with a phase gamma",
         ),
+    ]
+
+
+def _exchanges() -> list[Gate]:
+    exchange = Factor(
+        (0, 1), np.stack([np.diag([1, 0, 0, 1]), np.diag([0, 1, 1, 0]), _EXCHANGE]), 0, 1.0
+    )
+    swap = permutation_matrix((1, 0))
+    ii = np.diag([1, 1j, 1j, 1])
+    return [
         Gate(
             "fsim",
             2,
@@ -380,7 +385,7 @@ def _many_angles() -> list[Gate]:
 
 #: Every gate of fixed size by name.
 GATES: Mapping[str, Gate] = MappingProxyType(
-    {gate.name: gate for gate in [*_constants(), *_rotations(), *_many_angles()]}
+    {gate.name: gate for gate in [*_constants(), *_rotations(), *_u_family(), *_exchanges()]}
 )
 
 #: Other names under which OpenQASM and users know the same gates.
