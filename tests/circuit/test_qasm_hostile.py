@@ -164,9 +164,9 @@ HOSTILE = {
     "a chain of gates": "gate g0 a { }"
     + "".join(f"gate g{k} a {{ g{k - 1} a; }}" for k in range(1, 100_000)),
     "powers of phases by a parameter": "gate e(k) a { gphase(k); gphase(k); }"
-    "gate f(k) a { pow(k) @ e(k) a; }" + "qubit q;" + "f(100000) q;" * 100_000,
+    "gate f(k) a { pow(k) @ e(k) a; }" + "qubit q;" + "f(100000) q;" * 1_000,
     "inverses of a large gate": "gate g0 a {"
-    + "gphase(1);" * 100_000
+    + "gphase(1);" * 10_000
     + "}"
     + "".join(f"gate g{k} a {{ inv @ g{k - 1} a; }}" for k in range(1, 60))
     + "qubit q; g59 q;",
@@ -175,7 +175,7 @@ HOSTILE = {
     + ", ".join(f"q[{k}]" for k in range(40))
     + ";",
     "a slice of billions": "qubit[4] q; U(1, 2, 3) q[0:1000000000];",
-    "a broadcast of broadcasts": "qubit[100000] q;" + "U(1, 2, 3) q;" * 10,
+    "a power on every qubit": "qubit[100000] q;" + "pow(3) @ U(1, 2, 3) q;",
     "a word without an end": "qubit " + "q" * 1_000_000 + ";",
     "a comment without an end": "qubit q; /*" + "*" * 1_000_000,
     "binary": "\x7fELF\x02\x01\x01\x00\x00\x00",

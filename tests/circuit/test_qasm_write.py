@@ -56,7 +56,8 @@ def test_multi_controlled_phases(n: int, version: int) -> None:
     found = from_qasm(text)
     assert found == circuit if n > 2 else len(found) == 1
     decomposed = from_qasm(re.sub(r"mcphase", "my_phase", text)) if n < 6 else found
-    assert same_up_to_phase(unitary(decomposed), unitary(circuit))
+    if n < 7:
+        assert same_up_to_phase(unitary(decomposed), unitary(circuit))
 
 
 @both

@@ -8,8 +8,9 @@ from cosine_model import BLOCKS, CHAIN, CosineModel, samples
 
 from tn_qnn.errors import InputError
 from tn_qnn.train import SPSA, EarlyStopping, Estimate, Gains, Trainer, mse
-from tn_qnn.train.history import COLUMNS, History
+from tn_qnn.train.history import COLUMNS, History, Row
 from tn_qnn.train.rng import Stream, derived_seed
+from tn_qnn.train.state import better
 
 X, Y = samples(40)
 
@@ -339,3 +340,18 @@ def test_progress_bar_ends_when_a_callback_fails(capsys):
     with pytest.raises(ZeroDivisionError):
         fit(toy(), progress=True, callbacks=[lambda report: 1 // 0])
     assert "0/20" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("monitor", "steps"), [("score", [1, 1, 3, 4, 4, 4]), ("loss", [1, 1, 3, 4, 5, 5])]
+)
+def test_what_is_better(monitor, steps):
+    """Rows of (loss, score): equal, a tie in score, better in both, in loss alone, in neither."""
+    numbers = [(0.5, 0.7), (0.5, 0.7), (0.4, 0.7), (0.3, 0.9), (0.2, 0.8), (0.6, 0.1)]
+    best = None
+    for k, (loss, score) in enumerate(numbers, start=1):
+        row = Row(k, 0.0, 0.0, loss, score, 0, 0.0, 0.0, 0.0)
+        best = better(best, row, np.array([k]), monitor)
+        assert best.step == best.weights[0] == steps[k - 1]
+    unseen = Row(9, 0.0, 0.0, float("nan"), float("nan"), 0, 0.0, 0.0, 0.0)
+    assert better(best, unseen, np.array([9]), monitor) is best

@@ -60,7 +60,9 @@ def _terms(text: str) -> Iterator[PauliSum]:
         word = found[0].strip()
         if found["sign"] is None:
             if not wants_factor:
-                raise CircuitError(f"observable: a sign is missing before {_quoted(text, position)}")
+                raise CircuitError(
+                    f"observable: a sign is missing before {_quoted(text, position)}"
+                )
             term = _factor(word, text) if term is None else term @ _factor(word, text)
         elif word in "+-":
             if term is not None and wants_factor:

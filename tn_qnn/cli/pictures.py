@@ -64,9 +64,7 @@ def training_picture(
     _save(figure, path)
 
 
-def confusion_picture(
-    path: Path, title: str, names: list[str], counts: NDArray[np.int64]
-) -> None:
+def confusion_picture(path: Path, title: str, names: list[str], counts: NDArray[np.int64]) -> None:
     """Confusion matrix: colour is the share of the true class, numbers are samples.
 
     Parameters

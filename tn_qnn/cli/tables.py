@@ -94,7 +94,9 @@ def read_table(path: str) -> Table:
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
     except UnicodeDecodeError as error:
-        raise InputError(f"{path}: no UTF-8 text (byte {error.start}); a CSV file is needed") from None
+        raise InputError(
+            f"{path}: no UTF-8 text (byte {error.start}); a CSV file is needed"
+        ) from None
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     header: tuple[str, ...] = ()
     rows: list[tuple[str, ...]] = []
@@ -109,8 +111,7 @@ def read_table(path: str) -> Table:
                 continue
             if len(row) != len(header):
                 raise InputError(
-                    f"{path}: line {reader.line_num} has {len(row)} cells, the header"
-                    f" {len(header)}"
+                    f"{path}: line {reader.line_num} has {len(row)} cells, the header {len(header)}"
                 )
             rows.append(row)
             lines.append(reader.line_num)

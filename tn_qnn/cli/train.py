@@ -1,3 +1,148 @@
-HELP = "x"
-def add_arguments(p): ...
-def run(a): return 0
+"""``tn-qnn train``: train a network on the digits or on a table."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tn_qnn.cli import report
+from tn_qnn.cli.config import TrainConfig, add_options, make_config
+from tn_qnn.cli.data import REGRESSION, Dataset, Split, load_dataset, split
+from tn_qnn.cli.runs import CONFIG, DATA, METRICS, new_folder, read_run, save_start
+from tn_qnn.errors import InputError
+
+if TYPE_CHECKING:
+    from tn_qnn.train.callbacks import Report
+
+HELP = """train a network on the digits or a table
+DATA is digits (scikit-learn's 1,797 images of 8x8 pixels), a CSV file with a header, or a TOML
+file that holds the same options, such as the config.toml of another run.
+
+examples:
+  tn-qnn train digits
+  tn-qnn train wine.csv --target quality --steps 500 --out runs/wine
+  tn-qnn train runs/digits/config.toml --seed 1
+  tn-qnn train --resume runs/digits
+"""
+#: Options that a run may be resumed with: they change its length or its speed alone.
+RESUMABLE = ("steps", "threads", "memory")
+INTERRUPTED = 130
+FILES = (
+    (CONFIG, "configuration; train takes it"),
+    (DATA, "what is known of the data"),
+    ("history.csv", "loss and validation, step by step"),
+    ("checkpoint.json", "where --resume goes on"),
+    ("model.json", "the model, for predict"),
+    (METRICS, "all figures"),
+    (report.TRAINING, "loss and score over time"),
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    parser.add_argument("data", metavar="DATA", nargs="?", help="digits, FILE.csv or FILE.toml")
+    parser.add_argument(
+        "--out", metavar="FOLDER", help="default: runs/NAME, or the next that is free"
+    )
+    parser.add_argument("--resume", metavar="RUN", help="go on with the run in this folder")
+    add_options(parser)
+    parser.set_defaults(parser=parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train, then print the summary."""
+    folder, config, dataset, parts = _resumed(args) if args.resume else _begun(args)
+    rows = (
+        f"{len(parts.train)} training, {len(parts.validation)} validation, {len(parts.test)} test"
+    )
+    print(f"{dataset.name}: {dataset.task}, {len(dataset.features)} features; {rows} rows; in {folder}", file=sys.stderr)  # fmt: skip
+    estimator = make_estimator(config, dataset)
+    estimator.fit(
+        parts.train.X,
+        parts.train.y,
+        validation=(parts.validation.X, parts.validation.y),
+        callbacks=[] if sys.stderr.isatty() else [Lines()],
+        checkpoint=folder,
+        resume=bool(args.resume),
+    )
+    result = estimator.result_
+    if result.interrupted:
+        print(
+            f"tn-qnn: interrupted after step {result.step} of {config.steps}; go on by"
+            f" 'tn-qnn train --resume {folder}'",
+            file=sys.stderr,
+        )
+        return INTERRUPTED
+    estimator.save(folder)
+    predicted = estimator.predict(parts.test.X)
+    plan = estimator.model_.explain(sets=2 * config.directions, samples=config.batch_size)
+    end = report.make_outcome(dataset, parts, predicted, result, plan)
+    report.write_outcome(folder, dataset, parts, predicted, result, end)
+    print(report.summary(folder, len(parts.test), end, FILES))
+    return 0
+
+
+def make_estimator(config: TrainConfig, dataset: Dataset) -> Any:
+    """The estimator of a configuration, not fitted."""
+    from tn_qnn.models.estimators import QNNClassifier, QNNRegressor
+    from tn_qnn.train import SPSA
+
+    kind = QNNRegressor if dataset.task == REGRESSION else QNNClassifier
+    return kind(
+        steps=config.steps,
+        batch_size=config.batch_size,
+        estimator=SPSA(directions=config.directions),
+        seed=config.seed,
+        dtype=config.dtype,
+        backend=config.backend,
+        search=config.search,
+        memory=config.memory,
+        threads=config.threads,
+    )
+
+
+def _begun(args: argparse.Namespace) -> tuple[Path, TrainConfig, Dataset, Split]:
+    if args.data is None:
+        args.parser.error("DATA is missing: digits, FILE.csv or FILE.toml")
+    config = make_config(args.data, vars(args))
+    dataset = load_dataset(config)
+    parts = split(dataset, config)
+    folder = new_folder(dataset.name, args.out)
+    save_start(folder, config, dataset, parts)
+    return folder, config, dataset, parts
+
+
+def _resumed(args: argparse.Namespace) -> tuple[Path, TrainConfig, Dataset, Split]:
+    given = vars(args)
+    fixed = [n for n in TrainConfig.__dataclass_fields__ if n not in RESUMABLE and given.get(n)]
+    if fixed or args.out:
+        args.parser.error(f"--resume: {(fixed or ['out'])[0]} is that of the run; leave it out")
+    folder, config, facts = read_run(args.resume)
+    config = replace(config, **{name: given[name] for name in RESUMABLE if name in given})
+    dataset = load_dataset(config)
+    if (dataset.features, dataset.task) != (facts.features, facts.task):
+        raise InputError(f"--resume: {config.data} is not what it was when the run began")
+    return folder, config, dataset, split(dataset, config)
+
+
+@dataclass
+class Lines:
+    """Tells how the training goes in a few lines, where stderr is no terminal for a bar."""
+
+    said: float = 0.0
+    seconds: float = 10.0
+
+    def __call__(self, report: Report) -> None:
+        """Print a line when the last one is some seconds old, and at the end."""
+        row = report.row
+        if row.seconds - self.said < self.seconds and row.step < report.steps:
+            return
+        self.said = row.seconds
+        left = row.seconds / row.step * (report.steps - row.step)
+        checked = report.history.validations
+        score = f", validation score {checked[-1].validation_score:.4f}" if checked else ""
+        print(f"step {row.step} of {report.steps}: loss {row.loss:.4f}{score}, {left:.0f} s left",
+              file=sys.stderr, flush=True)  # fmt: skip

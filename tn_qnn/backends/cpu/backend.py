@@ -29,6 +29,7 @@ from tn_qnn.program.program import Slot
 
 Array = NDArray[Any]
 KEPT_ARENAS = 4
+LARGE_ANGLE = 8.0
 SMALL_RUN = 4_000_000  # multiply-adds below which a second thread does not pay
 
 
@@ -192,7 +193,7 @@ class CpuExecutor:
 
     def _feed(self, arena: Arena, weights: Array, features: Array) -> None:
         for labels, table in self.job.tables.items():
-            angles = table.evaluate(weights, features).astype(self.dtype, copy=False)
+            angles = _reduced(table.evaluate(weights, features)).astype(self.dtype, copy=False)
             view = arena.angle_views[labels]
             np.cos(angles, out=view[0])
             np.sin(angles, out=view[1])
@@ -228,6 +229,13 @@ class CpuExecutor:
             flat = np.moveaxis(value, (0, 1, 2), (-3, -2, -1))
             arena.write(number, flat.reshape(-1, *value.shape[:3]))
         arena.constant_stage_done = arena.constant_stage_done or not labels
+
+
+def _reduced(angles: Array) -> Array:
+    """Large angles modulo a turn, before float32 loses their last digits."""
+    if angles.size == 0 or max(angles.max(), -angles.min()) < LARGE_ANGLE:
+        return angles
+    return angles - 2 * np.pi * np.round(angles / (2 * np.pi))
 
 
 def _spread(slot: Slot, values: Array) -> Array:
