@@ -59,7 +59,7 @@ def read_json(path: str | os.PathLike[str]) -> Any:
 def read_npz(path: str | os.PathLike[str]) -> Mapping[str, np.ndarray]:
     """Read an npz file without pickle; a damaged file is a ``CheckpointError``."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
     except (ValueError, EOFError, KeyError, zipfile.BadZipFile, zipfile.LargeZipFile) as error:
         raise CheckpointError(f"{path}: not a readable npz file ({error})") from error

@@ -83,6 +83,8 @@ def refused(text: str, **limits: int) -> str:
         (3, "rx q[0];", "it takes 1 and 1"),
         (3, "ctrl(2) @ x q[0], q[1];", "it takes 0 and 3"),
         (3, "ctrl(0) @ x q[0];", "count"),
+        (3, "pow(0.5) @ pow(1000000) @ rx(1e308) q[0];", "exceeds 64-bit"),
+        (3, "input float a; pow(1000000) @ rx(1e308*a) q[0];", "exceeds 64-bit"),
         (3, "pow @ x q[0];", "without an exponent"),
         (3, "rzz(1) q[0], q[1];", "a gate that is not declared; include"),
         (3, "foo q[0];", "'foo', a gate that is not declared; define"),

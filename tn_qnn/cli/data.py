@@ -99,7 +99,7 @@ def _from_table(config: TrainConfig, table: Table) -> Dataset:
     target = config.target or ""
     cells = table.texts(target)
     for name in config.ignore:
-        table.texts(name) if name not in table.columns else None
+        table.place(name)
     features = tuple(c for c in table.columns if c != target and c not in config.ignore)
     if not features:
         raise InputError(f"{config.data}: no column but the target is left to learn from")

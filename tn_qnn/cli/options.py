@@ -94,5 +94,6 @@ def add_engine(parser: argparse.ArgumentParser, dtypes: Sequence[str], dtype: st
 def engine(args: argparse.Namespace, dtype: str) -> dict[str, Any]:
     """The options of :func:`add_engine` as arguments of ``QNN``."""
     given = vars(args)
-    options = {k: given[k] for k in ("backend", "search", "memory", "threads") if k in given}
+    names = ["backend", "search", "memory", "threads"]
+    options = {name: given[name] for name in names if name in given}
     return {**options, "dtype": DTYPES[given.get("dtype", dtype)]}

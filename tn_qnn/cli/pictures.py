@@ -129,20 +129,22 @@ def smoothed(values: NDArray[np.float64], share: float = 0.03) -> NDArray[np.flo
     total = np.concatenate([[0.0], np.cumsum(values)])
     first = np.maximum(np.arange(len(values)) - half, 0)
     last = np.minimum(np.arange(len(values)) + half + 1, len(values))
-    return (total[last] - total[first]) / (last - first)
+    means: NDArray[np.float64] = (total[last] - total[first]) / (last - first)
+    return means
 
 
 def _add_time(axes: Axes, steps: NDArray[Any], seconds: NDArray[Any]) -> None:
     """A second scale above: seconds of training."""
     if len(steps) < 2:
         return
-    above = axes.secondary_xaxis(
-        "top",
-        functions=(
-            lambda x: np.interp(x, steps, seconds),
-            lambda t: np.interp(t, seconds, steps),
-        ),
-    )
+
+    def to_seconds(x: Any) -> Any:
+        return np.interp(x, steps, seconds)
+
+    def to_steps(x: Any) -> Any:
+        return np.interp(x, seconds, steps)
+
+    above = axes.secondary_xaxis("top", functions=(to_seconds, to_steps))
     above.set_xlabel("seconds")
 
 

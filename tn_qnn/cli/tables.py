@@ -38,7 +38,7 @@ class Table:
 
     def texts(self, column: str) -> list[str]:
         """The cells of a column; an empty one is an error."""
-        k = self._place(column)
+        k = self.place(column)
         for row, line in zip(self.rows, self.lines, strict=True):
             if not row[k]:
                 raise InputError(f"{self._cell(line, column)} is empty; fill it or drop the row")
@@ -52,7 +52,7 @@ class Table:
         InputError
             For a column that is not there, a cell that is empty, no number, NaN or infinite.
         """
-        places = [self._place(column) for column in columns]
+        places = [self.place(column) for column in columns]
         out = np.empty((len(self.rows), len(columns)))
         for i, row in enumerate(self.rows):
             for j, k in enumerate(places):
@@ -62,7 +62,8 @@ class Table:
                 out[i, j] = number
         return out
 
-    def _place(self, column: str) -> int:
+    def place(self, column: str) -> int:
+        """Position of a column; an unknown name is an error."""
         if column not in self.columns:
             raise InputError(
                 f"{self.file} has no column {shown(column)}; it has {listed(self.columns)}"

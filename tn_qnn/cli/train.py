@@ -55,10 +55,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Train, then print the summary."""
     folder, config, dataset, parts = _resumed(args) if args.resume else _begun(args)
-    rows = (
-        f"{len(parts.train)} training, {len(parts.validation)} validation, {len(parts.test)} test"
+    print(
+        f"{dataset.name}: {dataset.task} by {len(dataset.features)} features; rows:"
+        f" {len(parts.train)} to train on, {len(parts.validation)} to validate,"
+        f" {len(parts.test)} to test; in {folder}",
+        file=sys.stderr,
     )
-    print(f"{dataset.name}: {dataset.task}, {len(dataset.features)} features; {rows} rows; in {folder}", file=sys.stderr)  # fmt: skip
     estimator = make_estimator(config, dataset)
     estimator.fit(
         parts.train.X,

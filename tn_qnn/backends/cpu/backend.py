@@ -166,7 +166,7 @@ class CpuExecutor:
 
         memory = self._map(sizes)
         itemsize = self.dtype.itemsize
-        scalars = memory.total_bytes(itemsize, self.threads) // itemsize
+        scalars = memory.arena_scalars(itemsize, self.threads)
         tables = kernel_tables(memory, itemsize, self.threads)
         threads = self.threads if memory.multiply_adds > SMALL_RUN else 1
         arena = Arena(memory, tables, new_arena(scalars, self.dtype), threads)

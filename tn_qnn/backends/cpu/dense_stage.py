@@ -43,6 +43,28 @@ def run_dense(
     return {s.out: live[s.out] for s in stage.steps if s.out in program.exported}
 
 
+def dense_peak(program: Program, stage: Stage, sizes: Mapping[str, int]) -> int:
+    """Most scalars that :func:`run_dense` holds at once, copies of operands included."""
+
+    def scalars(number: int) -> int:
+        slot = program.slots[number]
+        batch = int(np.prod([sizes[x] for x in slot.labels], dtype=np.int64))
+        return slot.size * slot.planes * batch
+
+    last_use = {slot: now for now, s in enumerate(stage.steps) for slot in (s.left, s.right)}
+    made = {step.out for step in stage.steps}
+    live = {n: scalars(n) for n in last_use if n not in made}
+    peak = 0
+    for now, step in enumerate(stage.steps):
+        live[step.out] = scalars(step.out)
+        # a transposed operand is copied for BLAS
+        peak = max(peak, sum(live.values()) + scalars(step.left) + scalars(step.right))
+        for slot in {step.left, step.right}:
+            if last_use[slot] == now and slot not in program.exported:
+                live.pop(slot, None)
+    return peak
+
+
 def _product(
     program: Program, step: Step, live: Mapping[int, Array], fixed: Mapping[int, int]
 ) -> Array:

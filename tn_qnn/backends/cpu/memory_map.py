@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from tn_qnn.backends.cpu.dense_stage import dense_peak
 from tn_qnn.network.labels import CONES, SAMPLES, SETS
 from tn_qnn.program.arena import ALIGN, Layout, Scratch, allocate, is_flat, make_layout, padded
 from tn_qnn.program.program import Program, Stage
@@ -125,9 +126,19 @@ class MemoryMap:
             (s.size * self.tile(x, itemsize, threads) for x, s in self.scratch.items()), default=0
         )
 
+    def arena_scalars(self, itemsize: int, threads: int) -> int:
+        """Length of the arena with the scratch of all threads."""
+        return self.scalars + threads * self.scratch_scalars(itemsize, threads) + ALIGN
+
+    @cached_property
+    def dense_scalars(self) -> int:
+        """What the stages that run by BLAS hold beside the arena."""
+        stages = (stage for stage in self.program.stages if stage.labels in self.dense)
+        return max((dense_peak(self.program, x, self.sizes.of()) for x in stages), default=0)
+
     def total_bytes(self, itemsize: int, threads: int) -> int:
-        """The arena with the scratch of all threads."""
-        return itemsize * (self.scalars + threads * self.scratch_scalars(itemsize, threads) + ALIGN)
+        """All that a run holds: the arena, and beside it the arrays of dense stages."""
+        return itemsize * (self.arena_scalars(itemsize, threads) + self.dense_scalars)
 
 
 def make_map(program: Program, sizes: Sizes) -> MemoryMap:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from tn_qnn.circuit.gates import GATES, multi_controlled_phase
 from tn_qnn.circuit.gates import controlled as controlled_matrix
-from tn_qnn.circuit.qasm.steps import Step, definition, inverted, with_controls
+from tn_qnn.circuit.qasm.steps import Angle, Step, definition, inverted, with_controls
 from tn_qnn.circuit.qasm.synthesis import synthesised
 from tn_qnn.circuit.slots import Expr
 from tn_qnn.errors import CircuitError
@@ -72,7 +72,7 @@ def _scaled(step: Step, exponent: float) -> list[Step]:
     if isinstance(angle, Expr) and angle.is_constant:
         angle = angle.constant_value
     if isinstance(angle, Expr) or float(exponent).is_integer():
-        return [step._replace(params=(angle * exponent,))]
+        return [step._replace(params=(_finite(angle * exponent),))]
     period = math.tau if step.name in _PHASES else 2 * math.tau
     angle = math.remainder(angle, period)
     if abs(abs(angle) - period / 2) < 1e-12:  # the eigenvalue -1, whose phase is pi
@@ -80,6 +80,13 @@ def _scaled(step: Step, exponent: float) -> list[Step]:
             return [Step("gphase", (math.pi * exponent,), (), step.controls)]
         angle = period / 2
     return [step._replace(params=(angle * exponent,))]
+
+
+def _finite(angle: Angle) -> Angle:
+    parts = [c for _, c in angle.terms] if isinstance(angle, Expr) else [angle]
+    if not all(map(math.isfinite, parts)):
+        raise CircuitError("a power whose angle exceeds 64-bit floats")
+    return angle
 
 
 def _raised_matrix(steps: Sequence[Step], exponent: float) -> list[Step]:
