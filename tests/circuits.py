@@ -237,9 +237,7 @@ def batches(
     return read_out(several, observables, weights_per_sample).batches
 
 
-def plan_for(
-    network: Network, path: Path | None = None, sliced: tuple[int, ...] = ()
-) -> Plan:
+def plan_for(network: Network, path: Path | None = None, sliced: tuple[int, ...] = ()) -> Plan:
     """A plan of a path and slicing of one's own, or of a quick search."""
     topology = topology_of(network, 2, 16)
     found = find_plan(topology, "greedy", path=path, cache=None).path

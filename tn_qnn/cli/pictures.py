@@ -38,7 +38,7 @@ def training_picture(
     levels
         Scores to compare with, by name.
     """
-    figure = _figure(7.5, 6.5)
+    figure = _figure(7.5, 7.2)
     loss_axes, score_axes = figure.subplots(2, sharex=True)
     steps, loss = history["step"], history["loss"]
     checked = np.isfinite(history["validation_loss"])
@@ -56,7 +56,8 @@ def training_picture(
         score_axes.axhline(value, color=color, ls=style, lw=1.3, label=f"{name} ({value:.3f})")
     score_axes.set_ylabel(score)
     score_axes.set_xlabel("step")
-    score_axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    score_axes.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncol=2)
+    score_axes.set_xlim(0, steps[-1])
     _add_time(loss_axes, steps, history["seconds"])
     for axes in (loss_axes, score_axes):
         axes.grid(alpha=0.25)
@@ -89,8 +90,9 @@ def confusion_picture(path: Path, title: str, names: list[str], counts: NDArray[
     axes.set_title(title, loc="left", fontweight="bold")
     if len(names) <= MOST_NAMED:
         short = [n if len(n) <= 14 else n[:13] + "…" for n in names]
-        turned = 45 if max(map(len, short)) > 3 else 0
-        axes.set_xticks(range(len(names)), short, rotation=turned)
+        axes.set_xticks(range(len(names)), short)
+        if max(map(len, short)) > 3:
+            axes.tick_params(axis="x", rotation=30)
         axes.set_yticks(range(len(names)), short)
         for (i, j), count in np.ndenumerate(counts):
             if count:
