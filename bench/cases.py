@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from bench import circuits
 from bench.goals import AtMost, Faster, Goal
 from tn_qnn.circuit.circuit import Circuit
-from tn_qnn.circuit.observables import PauliSum, Z
 
 #: Peers of a circuit too wide for a statevector.
 WIDE = ("tensorcircuit-ng", "cotengra-numpy", "qiskit-aer", "quimb", "pennylane-tn")
@@ -24,10 +23,10 @@ COMPILING = ("tensorcircuit-ng",)
 
 @dataclass(frozen=True)
 class Problem:
-    """What every peer gets: circuits, each read out by all observables."""
+    """What every peer gets: circuits, and the qubits whose Z is read out of each of them."""
 
     circuits: tuple[Circuit, ...]
-    observables: tuple[PauliSum, ...]
+    qubits: tuple[int, ...]
     dtype: str = "float32"
 
     @cached_property
@@ -43,7 +42,7 @@ class Problem:
     @property
     def num_outputs(self) -> int:
         """Outputs of an evaluation."""
-        return len(self.circuits) * len(self.observables)
+        return len(self.circuits) * len(self.qubits)
 
 
 @dataclass(frozen=True)
@@ -117,23 +116,23 @@ def inputs(
 
 
 def _one(build: Callable[[int], Circuit], size: int, qubit: int) -> Problem:
-    return Problem((build(size),), (Z(qubit),))
+    return Problem((build(size),), (qubit,))
 
 
 def _line20(depth: int) -> Problem:
-    return Problem((circuits.line(depth, 20),), (Z(10),))
+    return Problem((circuits.line(depth, 20),), (10,))
 
 
 def _demo() -> Problem:
-    return Problem(tuple(circuits.demo_tree(f"class{k}") for k in range(10)), (Z(0),))
+    return Problem(tuple(circuits.demo_tree(f"class{k}") for k in range(10)), (0,))
 
 
 def _eagle() -> Problem:
-    return Problem((circuits.kicked_ising(),), (Z(62),), dtype="float64")
+    return Problem((circuits.kicked_ising(),), (62,), dtype="float64")
 
 
 def _wide(n: int) -> Problem:
-    return Problem((circuits.line(4, n),), tuple(Z(q) for q in range(n)))
+    return Problem((circuits.line(4, n),), tuple(range(n)))
 
 
 def _ratios(compiled_first: float, others_first: bool = True) -> tuple[Goal, ...]:

@@ -28,9 +28,9 @@ from tn_qnn.circuit.observables import (
 from tn_qnn.circuit.slots import Expr, as_expr, feature, weight
 from tn_qnn.models.qnn import QNN
 from tn_qnn.network.batch import ConeBatch, read_out
-from tn_qnn.network.network import Network
 from tn_qnn.network.canonical import Cone
 from tn_qnn.network.elements import Element, Elements
+from tn_qnn.network.network import Network
 from tn_qnn.network.readout import Group
 from tn_qnn.plan.find import find_plan
 from tn_qnn.plan.network import topology_of

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.cases import Problem
+from tn_qnn.circuit.observables import Z
 from tn_qnn.models.qnn import QNN
 from tn_qnn.train.losses import cross_entropy
 from tn_qnn.train.spsa import SPSA, perturbed_weights
@@ -89,7 +90,7 @@ def build(problem: Problem, sets: int, samples: int, task: str = "outputs") -> O
     """A model planned for the batch."""
     model = QNN(
         problem.circuits,
-        problem.observables,
+        [Z(q) for q in problem.qubits],
         dtype=problem.dtype,
         sets=sets,
         samples=samples,

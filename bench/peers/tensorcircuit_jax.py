@@ -11,13 +11,12 @@ from bench.cases import Problem
 from bench.peers import Call
 from bench.peers.angles import column_of, value
 from tn_qnn.circuit.circuit import Circuit
-from tn_qnn.circuit.observables import PauliSum
 
 GATES = {"u3": "u"}  # ours to TensorCircuit's, where the names differ
 ANGLES = {"u3": ("theta", "phi", "lbd")}
 
 
-def build(problem: Problem) -> Call:
+def build(problem: Problem, sets: int, samples: int) -> Call:
     """One jitted function for the whole batch and all outputs."""
     import jax
     import jax.numpy as jnp
@@ -30,13 +29,12 @@ def build(problem: Problem) -> Call:
     if any(_shape(c) != _shape(first) for c in problem.circuits[1:]):
         raise ValueError("tensorcircuit-ng: circuits of different structure are not translated")
     column = column_of(first.weights)
-    qubits = [_z_qubits(o) for o in problem.observables]
 
     def outputs(weights: Any, features: Any) -> Any:
         circuit = _translated(tc, first, weights, features, column)
         values = [
-            backend.real(circuit.expectation_ps(z=z, enable_lightcone=True, reuse=False))
-            for z in qubits
+            backend.real(circuit.expectation_ps(z=[q], enable_lightcone=True, reuse=False))
+            for q in problem.qubits
         ]
         return jnp.stack(values)
 
@@ -72,14 +70,6 @@ def _shape(circuit: Circuit) -> Any:
         )
         for op in circuit.operations
     ]
-
-
-def _z_qubits(observable: PauliSum) -> list[int]:
-    ((string, coefficient),) = observable.terms
-    qubits = [q for q, letter in string if letter == "Z"]
-    if coefficient != 1 or len(qubits) != len(string):
-        raise ValueError(f"only products of Z are translated, not {observable}")
-    return qubits
 
 
 def _translated(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,7 +48,7 @@ def training_picture(
     loss_axes.plot(steps[checked], history["validation_loss"][checked], "o-", color=ORANGE,
                    ms=3.5, lw=1.2, label="validation")  # fmt: skip
     loss_axes.set_ylabel("loss")
-    loss_axes.set_title(title, loc="left", fontweight="bold")
+    loss_axes.set_title(_plain(title), loc="left", fontweight="bold")
     loss_axes.legend(frameon=False)
     score_axes.plot(steps[checked], history["validation_score"][checked], "o-", color=ORANGE,
                     ms=3.5, lw=1.5, label=f"{score}, validation")  # fmt: skip
@@ -87,9 +88,9 @@ def confusion_picture(path: Path, title: str, names: list[str], counts: NDArray[
     figure.colorbar(image, ax=axes, label="share of the true class", shrink=0.8)
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
-    axes.set_title(title, loc="left", fontweight="bold")
+    axes.set_title(_plain(title), loc="left", fontweight="bold")
     if len(names) <= MOST_NAMED:
-        short = [n if len(n) <= 14 else n[:13] + "…" for n in names]
+        short = [_plain(n if len(n) <= 14 else n[:13] + "…") for n in names]
         axes.set_xticks(range(len(names)), short)
         if max(map(len, short)) > 3:
             axes.tick_params(axis="x", rotation=30)
@@ -110,9 +111,9 @@ def prediction_picture(
     low, high = min(true.min(), predicted.min()), max(true.max(), predicted.max())
     axes.plot([low, high], [low, high], color=GREY, lw=1.2, ls="--", label="exact")
     axes.scatter(true, predicted, s=16, color=BLUE, alpha=0.6, linewidths=0, label="test rows")
-    axes.set_xlabel(f"{target}, true")
-    axes.set_ylabel(f"{target}, predicted")
-    axes.set_title(title, loc="left", fontweight="bold")
+    axes.set_xlabel(_plain(f"{target}, true"))
+    axes.set_ylabel(_plain(f"{target}, predicted"))
+    axes.set_title(_plain(title), loc="left", fontweight="bold")
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False)
@@ -150,6 +151,11 @@ def _add_time(axes: Axes, steps: NDArray[Any], seconds: NDArray[Any]) -> None:
     above.set_xlabel("seconds")
 
 
+def _plain(text: str) -> str:
+    """A name as matplotlib draws it, dollar signs and all."""
+    return text.replace("$", r"\$")
+
+
 def _figure(width: float, height: float) -> Figure:
     from matplotlib.figure import Figure
 
@@ -158,5 +164,8 @@ def _figure(width: float, height: float) -> Figure:
 
 def _save(figure: Figure, path: Path) -> None:
     stream = io.BytesIO()
-    figure.savefig(stream, format="png", dpi=130)
+    with warnings.catch_warnings():
+        # A name may hold letters that the font lacks: they are drawn as boxes.
+        warnings.filterwarnings("ignore", message="Glyph .* missing", category=UserWarning)
+        figure.savefig(stream, format="png", dpi=130)
     write_atomic(path, stream.getvalue())

@@ -30,7 +30,7 @@ from tn_qnn.program.program import Slot
 Array = NDArray[Any]
 KEPT_ARENAS = 4
 LARGE_ANGLE = 8.0
-SMALL_RUN = 4_000_000  # multiply-adds below which a second thread does not pay
+SMALL_RUN = 8_000_000  # multiply-adds below which a second thread does not pay
 
 
 @dataclass(eq=False)

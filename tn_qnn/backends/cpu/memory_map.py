@@ -17,8 +17,8 @@ from tn_qnn.program.tables import element_strides, step_tables
 
 SPLAT, VECTOR, LOCAL = 0, 1, 2
 STEP_COLUMNS, OPERAND = 32, 8
-TILE_BYTES = 1 << 18  # of scratch a thread, to stay in its cache
-MAX_TILE = 256
+TILE_BYTES = 3 << 18  # of scratch a thread, to stay in its second-level cache
+MAX_TILE = 128
 DENSE_STEP = 1 << 15  # multiply-adds that a numpy call costs beside its work
 
 
