@@ -68,6 +68,9 @@ class Case:
         "outputs", or "spsa" for a whole SPSA step of ours.
     value
         Known value of the only output.
+    spread
+        Standard deviation of weights and data, in radians; small where a product over all qubits
+        would vanish otherwise, and any wrong answer pass for right.
     """
 
     name: str
@@ -80,6 +83,7 @@ class Case:
     unit: str = "evaluation"
     task: str = "outputs"
     value: float | None = None
+    spread: float = 1.0
 
     @property
     def evaluations(self) -> int:
@@ -107,12 +111,12 @@ class Case:
 
 
 def inputs(
-    problem: Problem, sets: int, samples: int
+    case: Case, problem: Problem
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The weights (P, W) and the data (S, F) of a case, the same in every process."""
     rng = np.random.default_rng(0)
-    weights = rng.normal(size=(sets, len(problem.weight_names)))
-    return weights, rng.normal(size=(samples, problem.num_features))
+    weights = case.spread * rng.normal(size=(case.sets, len(problem.weight_names)))
+    return weights, case.spread * rng.normal(size=(case.samples, problem.num_features))
 
 
 def _one(build: Callable[[int], Circuit], size: int, qubit: int) -> Problem:
@@ -186,6 +190,7 @@ CASES: tuple[Case, ...] = (
         "64 qubits, 2 strongly entangling layers",
         partial(_one, circuits.entangling, 2, 32),
         _ratios(10),
+        spread=0.1,
     ),
     Case(
         "small-line20",
@@ -242,7 +247,7 @@ CASES: tuple[Case, ...] = (
 )
 
 #: Run by every worker before anything is timed: imports are done, compiled kernels loaded.
-WARM_UP = Case("warm-up", "line of 8, depth 3", partial(_one, partial(circuits.line, n=8), 3, 4), ())
+WARM_UP = Case("warm-up", "line of 8, depth 3", lambda: Problem((circuits.line(3, 8),), (3, 4)), ())
 
 
 def find_cases(only: tuple[str, ...] = ()) -> tuple[Case, ...]:

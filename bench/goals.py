@@ -64,15 +64,15 @@ class Faster:
     factor: float
 
     def judge(self, entries: Entries, scale: float, unit: str) -> Verdict:
-        """Compare; a peer that was stopped is taken to need just the time it had."""
+        """Compare; of a peer that was stopped only a lower bound is known."""
         goal = f"{NAMES[self.figure]} at least {self.factor:g} times {self.peer}"
         if self.factor == 1:
             goal = f"{NAMES[self.figure]} no slower than {self.peer}"
         ours = entries.get(OURS, {}).get(KEYS[self.figure])
         entry = entries.get(self.peer, {})
         theirs, bound = entry.get(KEYS[self.figure]), ""
-        if theirs is None and entry.get("status") == "over":
-            theirs, bound = entry["limit"], "over "
+        if theirs is None:
+            theirs, bound = entry.get("at_least", {}).get(KEYS[self.figure]), "over "
         if ours is None or theirs is None:
             return Verdict(goal, entry.get("reason", "not measured"), None)
         ratio = theirs / ours

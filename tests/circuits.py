@@ -29,7 +29,7 @@ from tn_qnn.circuit.slots import Expr, as_expr, feature, weight
 from tn_qnn.models.qnn import QNN
 from tn_qnn.network.batch import ConeBatch, read_out
 from tn_qnn.network.canonical import Cone
-from tn_qnn.network.elements import Element, Elements
+from tn_qnn.network.elements import Elements
 from tn_qnn.network.network import Network
 from tn_qnn.network.readout import Group
 from tn_qnn.plan.find import find_plan
@@ -281,9 +281,9 @@ def cone_of_everything(circuit: Elements, group: Group) -> Cone:
     observed = group.readout.wires
     others = [wire for wire in range(circuit.num_wires) if wire not in observed]
     label = {wire: k for k, wire in enumerate((*observed, *others))}
-    moved = tuple(
-        Element(tuple(label[w] for w in e.wires), e.factor, e.angle, e.block, e.weights)
-        for e in circuit.elements
-    )
+    wires = tuple(tuple(label[w] for w in e.wires) for e in circuit.elements)
     terms = group.readout.terms
-    return Cone(moved, terms, len(observed), circuit.num_wires, group.parts, object())
+    elements = circuit.elements
+    return Cone(
+        elements, wires, terms, len(observed), circuit.num_wires, group.parts, object()
+    )

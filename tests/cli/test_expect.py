@@ -118,7 +118,7 @@ def test_a_wrong_observable(fails, plus, command, observable, said):
         ("OPENQASM 3; qubit q; U(1/0, 0, 0) q;", "line 1"),
         ("OPENQASM 3; qubit q; bit c; c = measure q;", "meas"),
         ("OPENQASM 3; qubit q; nosuchgate q;", "nosuchgate"),
-        ("OPENQASM 3; qubit[2] q; CX q[0], q[0];", "qubit"),
+        ('OPENQASM 3; include "stdgates.inc"; qubit[2] q; cx q[0], q[0];', "same qubit"),
         ("OPENQASM 3; qubit q; while (true) { U(0,0,0) q; }", "while"),
         ("OPENQASM 3; " + BOMB + " qubit q; g11 q;", "line 1"),
         ("\x00\x01\x02", "line 1"),

@@ -10,9 +10,10 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
-from tn_qnn.cli.options import Parser, add_engine, count, seed, share
+from tn_qnn.cli.options import Parser, add_engine, count, positive, seed, share
 from tn_qnn.errors import InputError
 from tn_qnn.files import write_atomic
+from tn_qnn.models.assemble import ANSATZE, ENCODINGS
 
 DIGITS = "digits"
 TASKS = ("classification", "regression")
@@ -32,7 +33,9 @@ class TrainConfig:
         "classification" or "regression"; None: decided by the target column.
     ignore
         Columns that are no features.
-    steps, batch_size, directions, seed
+    ansatz, layers, encoding
+        Of the circuit; layers None: the ansatz's own number.
+    steps, batch_size, directions, learning_rate, seed
         Of the training.
     test_share, validation_share
         Share of all samples that is held out for the test, and of the rest for validation.
@@ -44,9 +47,13 @@ class TrainConfig:
     target: str | None = None
     task: str | None = None
     ignore: tuple[str, ...] = ()
+    ansatz: str = "tree"
+    layers: int | None = None
+    encoding: str = "angle"
     steps: int = 2000
     batch_size: int = 64
-    directions: int = 1
+    directions: int = 8
+    learning_rate: float = 0.05
     seed: int = 0
     test_share: float = 0.25
     validation_share: float = 0.1
@@ -80,10 +87,15 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--test-share", "share held out for the test (default: 0.25)", type=share, metavar="SHARE")
     add("--validation-share", "share of the rest held out for validation (default: 0.1)",
         type=share, metavar="SHARE")  # fmt: skip
+    group = parser.add_argument_group("circuit")
+    add("--ansatz", ", ".join(ANSATZE), choices=tuple(ANSATZE), metavar="NAME")
+    add("--layers", "of an ansatz that has layers", type=count, metavar="N")
+    add("--encoding", "default: angle", choices=sorted(ENCODINGS))
     group = parser.add_argument_group("training")
     add("--steps", "default: 2000", type=count, metavar="N")
     add("--batch-size", "samples a step (default: 64)", type=count, metavar="N")
-    add("--directions", "random directions a step (default: 1)", type=count, metavar="N")
+    add("--directions", "random directions a step (default: 8)", type=count, metavar="N")
+    add("--learning-rate", "default: 0.05", type=positive, metavar="RATE")
     add("--seed", "of split, weights, minibatches and directions (default: 0)", type=seed,
         metavar="N")  # fmt: skip
     add_engine(parser, ("float32", "float64"), "float32")

@@ -43,16 +43,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     tn-qnn 0.1.0
     0
     """
+    debug = False
     try:
         args = make_parser().parse_args(argv)
-    except SystemExit as stop:  # argparse's way to end: after --help, or for wrong usage
-        return int(stop.code or 0)
-    try:
+        debug = args.debug
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning
             code: int = args.run(args)
             sys.stdout.flush()
         return code
+    except SystemExit as stop:  # argparse's way to end: after --help, or for wrong usage
+        return int(stop.code or 0)
     except KeyboardInterrupt:
         return _told("interrupted", INTERRUPTED)
     except BrokenPipeError:
@@ -60,9 +61,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return CLOSED
     except (TnQnnError, OSError, MemoryError) as error:
-        if args.debug:
+        if debug:
             raise
-        return _told(f"error: {error or 'out of memory'}", FAILED)
+        return _told(f"error: {str(error) or 'out of memory'}", FAILED)
 
 
 def make_parser() -> Parser:

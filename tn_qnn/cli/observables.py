@@ -12,8 +12,12 @@ from tn_qnn.errors import CircuitError
 MAX_LENGTH = 1_000_000  # characters; a longer sum is a task for the Python interface
 _PAULIS = {"X": X, "Y": Y, "Z": Z}
 _NUMBER = r"\d{1,40}(?:\.\d{0,40})?(?:[eE][+-]?\d{1,3})?|\.\d{1,40}(?:[eE][+-]?\d{1,3})?"
-_TOKEN = re.compile(rf"\s*(?:(?P<number>{_NUMBER})|(?P<pauli>[XYZ]\d{{1,9}}|I)|(?P<sign>[-+*@]))")
-_PROJECTOR = re.compile(r"\s*P\(\s*(\d{1,9}\s*=\s*[01]\s*(?:,\s*\d{1,9}\s*=\s*[01]\s*)*)\)\s*")
+_TOKEN = re.compile(
+    rf"\s*(?:(?P<number>{_NUMBER})|(?P<pauli>[XYZ]\d{{1,9}}|I)|(?P<sign>[-+*@]))", re.ASCII
+)
+_PROJECTOR = re.compile(
+    r"\s*P\(\s*(\d{1,9}\s*=\s*[01]\s*(?:,\s*\d{1,9}\s*=\s*[01]\s*)*)\)\s*", re.A
+)
 EXPECTED = "Z62, X13*Y29*Z31, 0.5*X0+Z1*Z2 or P(0=1,3=0) expected"
 
 

@@ -48,6 +48,17 @@ def seed(text: str) -> int:
     return int(text)
 
 
+def positive(text: str) -> float:
+    """A finite number above 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0.0 < value < 1e300:
+        raise argparse.ArgumentTypeError(f"a number above 0 expected, not {text!r}")
+    return value
+
+
 def share(text: str) -> float:
     """A number between 0 and 1, both excluded."""
     try:

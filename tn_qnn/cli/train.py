@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tn_qnn.cli import report
 from tn_qnn.cli.config import TrainConfig, add_options, make_config
-from tn_qnn.cli.data import REGRESSION, Dataset, Split, load_dataset, split
+from tn_qnn.cli.data import CLASSIFICATION, REGRESSION, Dataset, Split, load_dataset, split
 from tn_qnn.cli.runs import CONFIG, DATA, METRICS, new_folder, read_run, save_start
 from tn_qnn.errors import InputError
+from tn_qnn.train.checkpoint import has_checkpoint
 
 if TYPE_CHECKING:
     from tn_qnn.train.callbacks import Report
@@ -29,6 +31,9 @@ examples:
 """
 #: Options that a run may be resumed with: they change its length or its speed alone.
 RESUMABLE = ("steps", "threads", "memory")
+#: Fields of a configuration that are about the data, not the estimator.
+NO_PARAMETERS = ("data", "target", "task", "ignore", "test_share", "validation_share")
+VALIDATIONS = 40  # in a run
 INTERRUPTED = 130
 FILES = (
     (CONFIG, "configuration; train takes it"),
@@ -39,6 +44,10 @@ FILES = (
     (METRICS, "all figures"),
     (report.TRAINING, "loss and score over time"),
 )
+LAST_FILE = {
+    CLASSIFICATION: (report.CONFUSION, "test rows by true and predicted class"),
+    REGRESSION: (report.PREDICTIONS, "predicted over true numbers of the test rows"),
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -61,15 +70,19 @@ def run(args: argparse.Namespace) -> int:
         f" {len(parts.test)} to test; in {folder}",
         file=sys.stderr,
     )
-    estimator = make_estimator(config, dataset)
-    estimator.fit(
-        parts.train.X,
-        parts.train.y,
-        validation=(parts.validation.X, parts.validation.y),
-        callbacks=[] if sys.stderr.isatty() else [Lines()],
-        checkpoint=folder,
-        resume=bool(args.resume),
-    )
+    estimator = make_estimator(config, dataset, folder)
+    try:
+        estimator.fit(
+            parts.train.X,
+            parts.train.y,
+            validation=(parts.validation.X, parts.validation.y),
+            resume=bool(args.resume),
+        )
+    except BaseException:
+        # The folder was empty, and nothing is lost that could be resumed.
+        if not args.resume and not has_checkpoint(folder):
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
     result = estimator.result_
     if result.interrupted:
         print(
@@ -78,31 +91,26 @@ def run(args: argparse.Namespace) -> int:
             file=sys.stderr,
         )
         return INTERRUPTED
-    estimator.save(folder)
     predicted = estimator.predict(parts.test.X)
     plan = estimator.model_.explain(sets=2 * config.directions, samples=config.batch_size)
     end = report.make_outcome(dataset, parts, predicted, result, plan)
     report.write_outcome(folder, dataset, parts, predicted, result, end)
-    print(report.summary(folder, len(parts.test), end, FILES))
+    print(report.summary(folder, len(parts.test), end, (*FILES, LAST_FILE[dataset.task])))
     return 0
 
 
-def make_estimator(config: TrainConfig, dataset: Dataset) -> Any:
-    """The estimator of a configuration, not fitted."""
+def make_estimator(config: TrainConfig, dataset: Dataset, folder: Path) -> Any:
+    """The estimator of a configuration, not fitted, which keeps its checkpoint in the folder."""
     from tn_qnn.models.estimators import QNNClassifier, QNNRegressor
-    from tn_qnn.train import SPSA
 
+    names = [name for name in asdict(config) if name not in NO_PARAMETERS]
     kind = QNNRegressor if dataset.task == REGRESSION else QNNClassifier
     return kind(
-        steps=config.steps,
-        batch_size=config.batch_size,
-        estimator=SPSA(directions=config.directions),
-        seed=config.seed,
-        dtype=config.dtype,
-        backend=config.backend,
-        search=config.search,
-        memory=config.memory,
-        threads=config.threads,
+        **{name: getattr(config, name) for name in names},
+        validate_every=max(1, config.steps // VALIDATIONS),
+        callbacks=[] if sys.stderr.isatty() else [Lines()],
+        checkpoint=folder,
+        progress=None,
     )
 
 

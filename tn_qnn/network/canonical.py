@@ -17,7 +17,9 @@ class Cone:
     Attributes
     ----------
     elements
-        In time order, on wires numbered from 0: first the observed ones, then in the
+        In time order.
+    wires
+        For each element its wires, numbered from 0: first the observed ones, then in the
         order in which a walk back from the readout meets them.
     terms
         Letters of the readout's terms on the observed wires; empty for an open readout.
@@ -31,6 +33,7 @@ class Cone:
     """
 
     elements: tuple[Element, ...]
+    wires: tuple[tuple[int, ...], ...]
     terms: tuple[str, ...]
     num_observed: int
     num_wires: int
@@ -50,18 +53,21 @@ def canonical_cone(circuit: Elements, group: Group) -> Cone:
         if level == len(levels):
             levels.append([])
         levels[level].append(element)
-    ordered: list[Element] = []
+    elements: list[Element] = []
+    wires: list[tuple[int, ...]] = []
     for together in levels:
-        known = {id(e): min(label[w] for w in e.wires if w in label) for e in together}
-        for element in sorted(together, key=lambda e: known[id(e)]):
-            wires = _ordered_wires(element, label)
-            for wire in wires:
-                label.setdefault(wire, len(label))
-            ordered.append(_moved(element, tuple(label[w] for w in wires)))
-    ordered.reverse()
-    terms = group.readout.terms
-    signature = (terms, len(group.readout.wires), tuple(map(_element_signature, ordered)))
-    return Cone(tuple(ordered), terms, len(group.readout.wires), len(label), group.parts, signature)
+        # elements of one level share no wire, and each has one that is labelled
+        unknown = len(label)
+        together.sort(key=lambda e: min(label.get(w, unknown) for w in e.wires))
+        for element in together:
+            known = tuple(label.setdefault(w, len(label)) for w in _by_label(element, label))
+            elements.append(element)
+            wires.append(known)
+    elements.reverse()
+    wires.reverse()
+    terms, observed = group.readout.terms, len(group.readout.wires)
+    signature = (terms, observed, tuple(wires), tuple(e.topology for e in elements))
+    return Cone(tuple(elements), tuple(wires), terms, observed, len(label), group.parts, signature)
 
 
 def group_cones(cones: Sequence[Cone]) -> list[list[Cone]]:
@@ -72,24 +78,11 @@ def group_cones(cones: Sequence[Cone]) -> list[list[Cone]]:
     return list(found.values())
 
 
-def _moved(element: Element, wires: tuple[int, ...]) -> Element:
-    return Element(wires, element.factor, element.angle, element.block, element.weights)
-
-
-def _ordered_wires(element: Element, label: dict[int, int]) -> tuple[int, ...]:
+def _by_label(element: Element, label: dict[int, int]) -> tuple[int, ...]:
     """The wires of a symmetric element by label, so that mirrored cones are equal too."""
     if element.factor is None or not element.factor.symmetric:
         return element.wires
     return tuple(sorted(element.wires, key=lambda w: label.get(w, len(label))))
-
-
-def _element_signature(element: Element) -> Hashable:
-    if element.factor is not None:
-        tensor: Hashable = element.factor.key
-    else:
-        assert element.block is not None
-        tensor = element.block.kind
-    return (element.wires, tensor, element.uses_weights, element.uses_features)
 
 
 def batch_labels(

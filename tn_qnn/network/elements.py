@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 from functools import cached_property
-
-import numpy as np
 
 from tn_qnn.circuit.blocks import Block
 from tn_qnn.circuit.circuit import Circuit
@@ -46,6 +45,13 @@ class Element:
     def axes(self) -> tuple[str | None, ...]:
         """For each wire, the Pauli axis that the element commutes with there."""
         return self.factor.axes if self.factor else (None,) * len(self.wires)
+
+    @cached_property
+    def topology(self) -> Hashable:
+        """What two elements share if they can be one tensor of a common network."""
+        tensor = self.factor.key if self.factor else self.block
+        kind = tensor.kind if isinstance(tensor, Block) else tensor
+        return (kind, self.uses_weights, self.uses_features)
 
     @property
     def uses_weights(self) -> bool:
@@ -92,15 +98,14 @@ class Elements:
 def circuit_elements(circuit: Circuit) -> Elements:
     """Break a circuit into elements; what only puts a phase on ``|0...0>`` is left out."""
     wire_of = list(range(circuit.num_qubits))
-    still_zero = np.ones(circuit.num_qubits, dtype=bool)
+    still_zero = [True] * circuit.num_qubits
     found: list[Element] = []
 
     def add(element: Element) -> None:
-        wires = list(element.wires)
-        if all(element.diagonal) and still_zero[wires].all():
+        if all(element.diagonal) and all(still_zero[wire] for wire in element.wires):
             return
-        for wire, diagonal in zip(wires, element.diagonal, strict=True):
-            still_zero[wire] &= diagonal
+        for wire, diagonal in zip(element.wires, element.diagonal, strict=True):
+            still_zero[wire] = still_zero[wire] and diagonal
         found.append(element)
 
     for op in circuit.operations:

@@ -83,7 +83,7 @@ class _Builder:
         wires: list[int | None] = [None] * cone.num_wires
         for position, element in enumerate(cone.elements):
             indices: list[int | None] = []
-            for wire, diagonal in zip(element.wires, element.diagonal, strict=True):
+            for wire, diagonal in zip(cone.wires[position], element.diagonal, strict=True):
                 if diagonal:
                     indices.append(wires[wire])
                 else:

@@ -113,17 +113,19 @@ def angle_table(
     """
     cones = len(expressions[0]) if CONES in labels else 1
     flat = [expr for row in expressions for expr in row[:cones]]
-    by_degree: dict[tuple[int, int, int], list[tuple[int, float, list[int], list[int]]]] = {}
+    by_degree: dict[tuple[int, int, int], list[tuple[int, float, list[int], tuple[int, ...]]]] = {}
+    constants = np.zeros((len(flat), 1, 1))
     for entry, expr in enumerate(flat):
         seen: dict[tuple[int, int], int] = {}
         for monomial, coefficient in expr.terms:
             degree = (len(monomial.weights), len(monomial.features))
             if degree == (0, 0):
+                constants[entry] = coefficient
                 continue
             layer = seen[degree] = seen.get(degree, -1) + 1
             columns = [weight_index[name] for name in monomial.weights]
             by_degree.setdefault((*degree, layer), []).append(
-                (entry, coefficient, columns, list(monomial.features))
+                (entry, coefficient, columns, monomial.features)
             )
     monomials = []
     for (weight_degree, feature_degree, _), found in sorted(by_degree.items()):
@@ -138,5 +140,4 @@ def angle_table(
                 features.reshape(len(found), feature_degree).T,
             )
         )
-    constants = np.array([expr.constant_value for expr in flat])[:, None, None]
     return AngleTable(labels, len(expressions), cones, constants, tuple(monomials))

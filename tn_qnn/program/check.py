@@ -167,9 +167,10 @@ def _check_sums(program: Program) -> None:
         left, right, out = (program.slots[s] for s in (step.left, step.right, step.out))
         here = inside[step.left] + inside[step.right]
         count = tensors[step.left] + tensors[step.right]
-        if TRIG in left.indices:  # makes a leaf: the angle's functions times a constant
+        if TRIG in left.indices:  # makes a leaf: the functions of an angle times a constant
             count -= 1
-            made = right.indices == (TRIG,) and left.indices == (*out.indices, TRIG)
+            kept = tuple(i for i in left.indices if i not in sliced)
+            made = right.indices == (TRIG,) and kept == (*out.indices, TRIG)
             _require(made and left.shape[-1:] == right.shape, f"{step} makes no leaf")
         else:
             open_or_used = {i for i in here if i in network.output or here[i] < everywhere[i]}

@@ -4,23 +4,25 @@ A program is a few tables of integers, so nothing is compiled for a circuit: `ru
 compiled once a machine and dtype, and kept on disk by Numba. A tile's intermediates live in the
 scratch of the thread that works on it, best small enough for the L1 cache.
 
-Threads are those of Numba's threading layer, as the user has chosen it. The default is OpenMP where
-that exists, 2 us to launch (`workqueue`: 100 us). GNU OpenMP does not survive a fork: start
-processes by spawn, or use one thread.
+Threads claim tiles one at a time, and nobody waits for a thread that has not come: the caller's own
+begins at once, helpers from a pool join when the system lets them run, and a stage is done when all
+its tiles are. So a core that is busy with something else costs no more than its share of the work.
 """
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import hashlib
-import threading
+import os
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numba
 import numpy as np
 from llvmlite import ir
-from numba import cfunc, njit, prange, types
+from numba import cfunc, njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
@@ -32,9 +34,11 @@ __all__ = ["LANES", "STAGE_SIZE", "STEP_SIZE", "new_arena", "run_stages"]
 
 STAGE_SIZE, STEP_SIZE = 8, 32  # integers a row
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector
-
-# Threading layers may refuse two parallel regions at once (workqueue does).
-_PARALLEL = threading.Lock()
+SHARE = 1_000_000  # multiply-adds of a stage for each of its threads, at least
+SPINS, NAP = (
+    2_000,
+    20,
+)  # looks (some 10 ns) at the others' progress, then microseconds between looks
 
 
 def _emit_shift(typingctx: Any, pointer: Any, count: Any) -> Any:
@@ -56,6 +60,15 @@ def _emit_call(typingctx: Any, address: Any, arguments: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(address, arguments), codegen
+
+
+def _emit_fetch_add(typingctx: Any, pointer: Any, amount: Any) -> Any:
+    """Add to ``*pointer`` atomically; the result is what it was before."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.atomic_rmw("add", args[0], args[1], "seq_cst")
+
+    return pointer.dtype(pointer, pointer.dtype), codegen
 
 
 def _emit_contract(
@@ -96,7 +109,9 @@ def _emit_contract(
 
 _shift: Any = intrinsic(_emit_shift)
 _call: Any = intrinsic(_emit_call)
+_fetch_add: Any = intrinsic(_emit_fetch_add)
 _contract: Any = intrinsic(_emit_contract)
+_usleep: Any = types.ExternalFunction("usleep", types.int32(types.uint32))
 
 
 @njit(inline="always")
@@ -113,13 +128,19 @@ def _operand(
     return base, step[field + 3], imag
 
 
-def _run_tiles(arena: Any, stage: Any, steps: Any, tables: Any, thread: int, threads: int) -> None:
-    """Run one thread's share of the tiles of a stage; arguments are pointers."""
+def _run_tiles(arena: Any, stage: Any, steps: Any, tables: Any, board: Any, worker: int) -> None:
+    """Run tiles of a stage until all are claimed; arguments are pointers.
+
+    ``board`` counts the tiles that are claimed and those that are done. Worker 0 returns when all
+    are done, others when none is left to claim; who comes later touches nothing but the board.
+    """
     n1, inner, tile = stage[3], stage[4], stage[5]
     tiles_a_row = (inner + tile - 1) // tile
     tiles = stage[2] * n1 * tiles_a_row
-    scratch = stage[6] + thread * stage[7]
-    for number in range(tiles * thread // threads, tiles * (thread + 1) // threads):
+    scratch = stage[6] + worker * stage[7]
+    done = _shift(board, 1)
+    number = _fetch_add(board, 1)
+    while number < tiles:
         row, t0 = number // tiles_a_row, number % tiles_a_row * tile
         i0, i1 = row // n1, row % n1
         lanes = min(tile, inner - t0)
@@ -138,6 +159,13 @@ def _run_tiles(arena: Any, stage: Any, steps: Any, tables: Any, thread: int, thr
                 lanes,
                 step[5] & 1,
             )
+        _fetch_add(done, 1)
+        number = _fetch_add(board, 1)
+    looks = 0
+    while worker == 0 and _fetch_add(done, 0) < tiles:
+        looks += 1
+        if looks > SPINS:
+            _usleep(NAP)  # leaves the core to whoever has the tile
 
 
 # Numba's cache looks at this file alone: the name carries the source of the emitted code.
@@ -153,31 +181,80 @@ def _tile_runner(dtype: np.dtype[Any]) -> Any:
     """
     integers = types.CPointer(types.int64)
     scalars = types.CPointer(numba.from_dtype(dtype))
-    signature = types.void(scalars, integers, integers, integers, types.int64, types.int64)
+    signature = types.void(scalars, integers, integers, integers, integers, types.int64)
     return cfunc(signature, cache=True)(_run_tiles)
 
 
-def _run(runner: int, arena: int, stages: Any, steps: Any, tables: Any, threads: int) -> None:
-    """Run stages one after the other, each on at most ``threads`` threads."""
-    first, pool = steps.ctypes.data, tables.ctypes.data
-    for number in range(len(stages)):
+def _run(
+    runner: int, arena: int, stages: Any, steps: Any, tables: Any, first: int, limits: Any
+) -> tuple[int, int]:
+    """Run stages from ``first`` on, up to one for several threads: its number, and how many.
+
+    ``limits`` are the most threads, and the least multiply-adds for each.
+    """
+    board = np.zeros(2, np.int64)
+    for number in range(first, len(stages)):
         stage = stages[number]
         tiles = stage[2] * stage[3] * ((stage[4] + stage[5] - 1) // stage[5])
-        row = stage.ctypes.data
-        workers = min(threads, tiles)
-        if workers == 1:
-            _call(runner, (arena, row, first, pool, 0, 1))
-        else:
-            for thread in prange(workers):
-                _call(runner, (arena, row, first, pool, thread, workers))
+        if limits[0] > 1 and tiles > 1:
+            work = 0
+            for s in range(stage[0], stage[1]):
+                planes = (1 + (steps[s, 10] != 0)) * (1 + (steps[s, 18] != 0))
+                work += steps[s, 0] * steps[s, 1] * steps[s, 2] * steps[s, 3] * planes
+            workers = min(limits[0], tiles, work * stage[2] * stage[3] * stage[4] // limits[1])
+            if workers > 1:
+                return number, workers
+        board[:] = 0
+        pointers = stage.ctypes.data, steps.ctypes.data, tables.ctypes.data, board.ctypes.data
+        _call(runner, (arena, *pointers, 0))
+    return len(stages), 1
 
 
 @functools.cache
 def _launcher() -> Any:
     """Compile `_run`, or load it from disk; tables may be read-only, and nothing but int64."""
     rows, pool = (types.Array(types.int64, n, "C", readonly=True) for n in (2, 1))
-    signature = types.void(types.int64, types.int64, rows, rows, pool, types.int64)
-    return njit(signature, parallel=True, cache=True, nogil=True)(_run)
+    integer, limits = types.int64, types.UniTuple(types.int64, 2)
+    signature = types.UniTuple(integer, 2)(integer, integer, rows, rows, pool, integer, limits)
+    return njit(signature, cache=True, nogil=True)(_run)
+
+
+@functools.cache
+def _helpers() -> ThreadPoolExecutor:
+    """The threads that may join a caller's; they start when first asked for."""
+    return ThreadPoolExecutor(os.cpu_count(), "tn_qnn")
+
+
+os.register_at_fork(after_in_child=_helpers.cache_clear)  # threads are not forked
+
+
+def _share(
+    runner: Any, arrays: tuple[np.ndarray[Any, Any], ...], number: int, workers: int
+) -> None:
+    """Run one stage on the caller's thread and on up to ``workers - 1`` helpers."""
+    board = np.zeros(2, np.int64)
+    addresses = [x.ctypes.data for x in (*arrays, board)]
+    addresses[1] += number * arrays[1].strides[0]
+    # A call through ctypes releases the GIL.
+    function = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 5, ctypes.c_int64)(runner.address)
+
+    def join(worker: int, *held: Any) -> None:
+        function(*addresses, worker)
+
+    futures: list[Future[None]] = []
+    try:
+        for worker in range(1, workers):
+            # A helper holds all that it may look at: it may come when the caller has long gone.
+            futures.append(_helpers().submit(join, worker, runner, arrays, board))
+    except RuntimeError:
+        pass  # no thread can be started now, or never again as Python shuts down
+    finally:
+        function(
+            *addresses, 0
+        )  # even if interrupted: when it returns, nobody is at work in the arena
+    for future in futures:
+        if not future.cancel() and future.done():
+            future.result()
 
 
 def new_arena(size: int, dtype: Any) -> np.ndarray[Any, Any]:
@@ -243,9 +320,9 @@ def run_stages(
         Shape ``(entries,)``, int64, contiguous. From a step's offset on, the tables hA (H), mA (M),
         kA (K), hB (H), kB (K), nB (N), hC (H), mC (M), nC (N): element numbers that add up.
     threads
-        At most so many threads, and no more than Numba's mask allows. There is scratch for as many.
-        Calls with more than one wait for each other; calls with one run side by side (the GIL is
-        released).
+        At most so many threads, the caller's own among them; a stage with little work takes fewer.
+        There is scratch for as many. Calls with other arenas may run side by side: the GIL is
+        released.
 
     Raises
     ------
@@ -270,31 +347,18 @@ def run_stages(
         )
     if threads < 1:
         raise BackendError(f"threads is {threads}; expected 1 or more")
-    runner = _tile_runner(arena.dtype).address
-    arguments = (runner, arena.ctypes.data, stages, steps, tables)
-    try:
-        if threads == 1:
-            _launcher()(*arguments, 1)
-        else:
-            _run_threaded(arguments, threads)
-    except TypeError:
-        given = [f"{x.dtype} {x.shape}" for x in (stages, steps, tables)]
-        raise BackendError(
-            f"stages, steps, tables are {', '.join(given)}; expected C-contiguous int64 arrays of "
-            "2, 2 and 1 dimensions: convert them by np.ascontiguousarray(x, np.int64)"
-        ) from None
-
-
-def _run_threaded(arguments: tuple[Any, ...], threads: int) -> None:
-    """Run on no more threads than Numba's mask allows now, and leave the mask as it was."""
-    with _PARALLEL:
-        allowed = numba.get_num_threads()
-        if threads >= allowed:
-            _launcher()(*arguments, threads)
-            return
-        # Numba wakes all threads of its mask, even for two iterations.
-        numba.set_num_threads(threads)
+    runner = _tile_runner(arena.dtype)  # held while it runs
+    start, arrays = arena.ctypes.data, (stages, steps, tables)
+    number, workers = -1, 1
+    while number < len(stages):
         try:
-            _launcher()(*arguments, threads)
-        finally:
-            numba.set_num_threads(allowed)
+            limits = threads, SHARE
+            number, workers = _launcher()(runner.address, start, *arrays, number + 1, limits)
+        except TypeError:
+            given = [f"{x.dtype} {x.shape}" for x in arrays]
+            raise BackendError(
+                f"stages, steps, tables are {', '.join(given)}; expected C-contiguous int64 arrays "
+                "of 2, 2 and 1 dimensions: convert them by np.ascontiguousarray(x, np.int64)"
+            ) from None
+        if workers > 1:
+            _share(runner, (arena, *arrays), number, workers)
