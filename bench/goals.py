@@ -73,7 +73,7 @@ class Faster:
         theirs, bound = entry.get(KEYS[self.figure]), ""
         if theirs is None:
             theirs, bound = entry.get("at_least", {}).get(KEYS[self.figure]), "over "
-        if ours is None or theirs is None:
+        if ours is None or theirs is None or entry.get("status") == "wrong":
             return Verdict(goal, entry.get("reason", "not measured"), None)
         ratio = theirs / ours
         # A bound from below that does not suffice leaves the question open.

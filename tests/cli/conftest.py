@@ -38,15 +38,16 @@ def cli(capsys, monkeypatch) -> Callable[..., Ended]:
 
 @pytest.fixture
 def fails(cli) -> Callable[..., str]:
-    """Call a command that must fail: one line on stderr, which is returned."""
+    """Call a command that must fail: one line on stderr, after ``remarks`` lines; returns it."""
 
-    def call(*words: object, code: int = 1, stdin: bytes = b"") -> str:
+    def call(*words: object, code: int = 1, stdin: bytes = b"", remarks: int = 0) -> str:
         ended = cli(*words, stdin=stdin)
         assert ended.code == code, ended
         assert ended.out == ""
-        assert ended.err.count("\n") == 1 and ended.err.endswith("\n"), ended.err
-        assert ended.err.startswith("tn-qnn") and "Traceback" not in ended.err
-        return ended.err
+        assert ended.err.endswith("\n") and ended.err.count("\n") == remarks + 1, ended.err
+        line = ended.err.splitlines()[-1]
+        assert line.startswith("tn-qnn")
+        return line
 
     return call
 

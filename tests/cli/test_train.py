@@ -29,7 +29,12 @@ def write_table(path: Path, rows: int = 60, seed: int = 0) -> Path:
     rng = np.random.default_rng(seed)
     X = rng.uniform(-1, 1, (rows, 3))
     lines = [
-        [*map(repr, x.tolist()), f"row {k}", "high" if x[0] > 0 else "low", repr(2 * x[0] + 1)]
+        [
+            *map(repr, x.tolist()),
+            f"row {k}",
+            "high" if x[0] > 0 else "low",
+            repr(2 * float(x[0]) + 1),
+        ]
         for k, x in enumerate(X)
     ]
     with path.open("w", newline="") as file:
@@ -256,7 +261,7 @@ def test_resuming_a_truncated_checkpoint(fails, run_folder, name):
     (path,) = run_folder.glob(f"{name}*")
     path.write_bytes(path.read_bytes()[:-50])
     words = ["train", "--resume", run_folder, "--steps", STEPS + 5]
-    assert name in fails_last_line(fails, *words)
+    assert name in fails(*words, remarks=1)
 
 
 @pytest.mark.parametrize("name", ["model.json", "model-"])
@@ -266,17 +271,12 @@ def test_predicting_by_a_truncated_model(fails, run_folder, table, name):
     assert name in fails("predict", run_folder, table)
 
 
-def fails_last_line(fails, *words: object) -> str:
-    """For commands that say something before they fail."""
-    return fails(*words)
-
-
 def test_resuming_with_other_data(fails, run_folder, tmp_path):
     other = write_table(tmp_path / "points.csv", seed=1)
     config = (run_folder / "config.toml").read_text().splitlines()
     config[0] = f'data = "{other}"'
     (run_folder / "config.toml").write_text("\n".join(config))
-    assert "data" in fails("train", "--resume", run_folder, "--steps", STEPS + 5)
+    assert "data" in fails("train", "--resume", run_folder, "--steps", STEPS + 5, remarks=1)
 
 
 def test_tables_that_do_not_fit_the_model(fails, finished, tmp_path):
@@ -292,9 +292,9 @@ def test_probabilities_of_a_regression(fails, run_folder, table):
     assert "--proba" in fails("predict", run_folder, table, "--proba")
 
 
-def test_memory_that_is_too_small(fails, tmp_path):
-    message = fails("train", "digits", "--memory", "100", "--steps", 3, "--out", tmp_path / "r")
-    assert "memory" in message
+def test_memory_that_is_too_small(fails, table, tmp_path):
+    words = ["--target", "kind", "--ignore", "name", "--steps", 3, "--out", tmp_path / "r"]
+    assert "memory" in fails("train", table, *words, "--memory", "10", remarks=1)
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/fd"), reason="no /proc here")

@@ -137,17 +137,11 @@ def smoothed(values: NDArray[np.float64], share: float = 0.03) -> NDArray[np.flo
 
 
 def _add_time(axes: Axes, steps: NDArray[Any], seconds: NDArray[Any]) -> None:
-    """A second scale above: seconds of training."""
-    if len(steps) < 2:
-        return
-
-    def to_seconds(x: Any) -> Any:
-        return np.interp(x, steps, seconds)
-
-    def to_steps(x: Any) -> Any:
-        return np.interp(x, seconds, steps)
-
-    above = axes.secondary_xaxis("top", functions=(to_seconds, to_steps))
+    """Say above the steps when they were done; time does not run evenly, so it has no scale."""
+    above = axes.secondary_xaxis("top")
+    shown = [step for step in axes.get_xticks() if 0 <= step <= steps[-1]]
+    times = np.interp(shown, [0, *steps], [0.0, *seconds])
+    above.set_xticks(shown, [f"{time:.3g}" for time in times])
     above.set_xlabel("seconds")
 
 

@@ -49,7 +49,7 @@ class QNNEstimator(BaseEstimator):
         encoding: Encoding = "angle",
         layers: int | None = None,
         observables: Readout = None,
-        feature_range: tuple[float, float] = (0.0, np.pi / 2),
+        feature_range: tuple[float, float] = (0.0, np.pi),
         steps: int = 1000,
         batch_size: int = 64,
         learning_rate: float = 0.05,
@@ -281,6 +281,11 @@ def checked_sample_weight(value: ArrayLike | None, samples: int) -> Array | None
     if weight.shape != (samples,):
         raise InputError(
             f"sample_weight: shape {(samples,)} expected, one a row of X, not {weight.shape}"
+        )
+    if not (np.isfinite(weight).all() and (weight >= 0).all() and weight.any()):
+        raise InputError(
+            "sample_weight: negative, infinite or NaN, or all of them zero; numbers of 0 or more"
+            " are needed, one at least above zero"
         )
     return weight
 

@@ -297,7 +297,7 @@ class QNNRegressor(RegressorMixin, QNNEstimator):
 
     Targets are scaled to expectation values from -0.9 to 0.9, which one circuit learns.
     The parameters are those of :class:`QNNClassifier`, without ``logit_scale`` and
-    ``class_weight``; losses are "mse", a Loss, or a callable.
+    ``class_weight``; losses are "mse", a Loss, or a callable. Features are scaled to [0, pi].
 
     Attributes
     ----------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from hashlib import sha256
 from typing import Any
 
 import numpy as np
@@ -189,6 +190,23 @@ class QNN:
             out[output] += value
         result = np.moveaxis(out, 0, -1)
         return np.ascontiguousarray(result[0] if single else result)
+
+    @cached_property
+    def signature(self) -> str:
+        """SHA-256 of everything that defines the outputs: circuits, observables, dtype."""
+        from tn_qnn.models.serialise import model_signature
+
+        return model_signature(self)
+
+    @property
+    def environment(self) -> dict[str, Any]:
+        """What the last bits of the outputs may depend on beside the model, for checkpoints."""
+        plans = [
+            {"path": sha256(repr(j.program.plan.path).encode()).hexdigest()[:16],
+             "slices": j.program.slices}
+            for j in self.jobs
+        ]  # fmt: skip
+        return {"backend": self.backend.name, "plans": plans}
 
     def explain(
         self, sets: int | None = None, samples: int | None = None, error: float = 0.01

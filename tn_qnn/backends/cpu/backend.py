@@ -30,7 +30,6 @@ from tn_qnn.program.program import Slot
 Array = NDArray[Any]
 KEPT_ARENAS = 4
 LARGE_ANGLE = 8.0
-SMALL_RUN = 8_000_000  # multiply-adds below which a second thread does not pay
 
 
 @dataclass(eq=False)
@@ -40,7 +39,6 @@ class Arena:
     memory: MemoryMap
     tables: KernelTables
     data: Array
-    threads: int
     constant_stage_done: bool = False
 
     @cached_property
@@ -168,8 +166,7 @@ class CpuExecutor:
         itemsize = self.dtype.itemsize
         scalars = memory.arena_scalars(itemsize, self.threads)
         tables = kernel_tables(memory, itemsize, self.threads)
-        threads = self.threads if memory.multiply_adds > SMALL_RUN else 1
-        arena = Arena(memory, tables, new_arena(scalars, self.dtype), threads)
+        arena = Arena(memory, tables, new_arena(scalars, self.dtype))
         arena.data.fill(0)  # lanes of padding are computed too: keep them finite
         for number, values in self.job.program.constants.items():
             arena.write(number, values.reshape(-1, 1, 1, 1))
@@ -212,7 +209,7 @@ class CpuExecutor:
         for dense, names, rows in arena.memory.runs:
             if not dense:
                 stages = arena.tables.stages[rows]
-                run_stages(arena.data, stages, steps, arena.tables.tables, arena.threads)
+                run_stages(arena.data, stages, steps, arena.tables.tables, self.threads)
             elif names[0] or fixed or not arena.constant_stage_done:
                 self._run_dense(arena, names[0], fixed)
 

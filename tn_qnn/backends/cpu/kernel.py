@@ -14,8 +14,6 @@ from __future__ import annotations
 import ctypes
 import functools
 import hashlib
-import os
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +25,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from tn_qnn.backends.cpu import simd
+from tn_qnn.backends.cpu.helpers import HELPERS
 from tn_qnn.backends.cpu.simd import LANES
 from tn_qnn.errors import BackendError
 
@@ -35,10 +34,8 @@ __all__ = ["LANES", "STAGE_SIZE", "STEP_SIZE", "new_arena", "run_stages"]
 STAGE_SIZE, STEP_SIZE = 8, 32  # integers a row
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector
 SHARE = 1_000_000  # multiply-adds of a stage for each of its threads, at least
-SPINS, NAP = (
-    2_000,
-    20,
-)  # looks (some 10 ns) at the others' progress, then microseconds between looks
+SPINS = 2_000  # looks at the progress of others, some 10 ns each, before the first nap
+NAP = 20  # microseconds
 
 
 def _emit_shift(typingctx: Any, pointer: Any, count: Any) -> Any:
@@ -173,6 +170,10 @@ _DIGEST = hashlib.sha256(Path(simd.__file__).read_bytes()).hexdigest()[:12]
 _run_tiles.__qualname__ = f"_run_tiles_{_DIGEST}"
 
 
+# How Python calls it: through ctypes, which releases the GIL.
+_TILES = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 5, ctypes.c_int64)
+
+
 @functools.cache
 def _tile_runner(dtype: np.dtype[Any]) -> Any:
     """Compile `_run_tiles` for a dtype, or load it from disk, as a C function.
@@ -219,42 +220,20 @@ def _launcher() -> Any:
     return njit(signature, cache=True, nogil=True)(_run)
 
 
-@functools.cache
-def _helpers() -> ThreadPoolExecutor:
-    """The threads that may join a caller's; they start when first asked for."""
-    return ThreadPoolExecutor(os.cpu_count(), "tn_qnn")
-
-
-os.register_at_fork(after_in_child=_helpers.cache_clear)  # threads are not forked
-
-
-def _share(
-    runner: Any, arrays: tuple[np.ndarray[Any, Any], ...], number: int, workers: int
-) -> None:
-    """Run one stage on the caller's thread and on up to ``workers - 1`` helpers."""
+def _share(runner: Any, arrays: tuple[np.ndarray[Any, Any], ...], workers: int) -> None:
+    """Run the first stage of ``arrays`` by the caller's thread and by helpers that come in time."""
     board = np.zeros(2, np.int64)
-    addresses = [x.ctypes.data for x in (*arrays, board)]
-    addresses[1] += number * arrays[1].strides[0]
-    # A call through ctypes releases the GIL.
-    function = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 5, ctypes.c_int64)(runner.address)
+    # Helpers may look at the board long after: these pointers keep their arrays alive.
+    pointers = [x.ctypes.data_as(ctypes.c_void_p) for x in (*arrays, board)]
+    call = _TILES(runner.address)
 
-    def join(worker: int, *held: Any) -> None:
-        function(*addresses, worker)
+    def join(worker: int, held: Any = runner) -> None:
+        call(*pointers, worker)
 
-    futures: list[Future[None]] = []
     try:
-        for worker in range(1, workers):
-            # A helper holds all that it may look at: it may come when the caller has long gone.
-            futures.append(_helpers().submit(join, worker, runner, arrays, board))
-    except RuntimeError:
-        pass  # no thread can be started now, or never again as Python shuts down
-    finally:
-        function(
-            *addresses, 0
-        )  # even if interrupted: when it returns, nobody is at work in the arena
-    for future in futures:
-        if not future.cancel() and future.done():
-            future.result()
+        HELPERS.ask(workers - 1, join)
+    finally:  # even if interrupted: after this nobody is at work in the arena
+        call(*pointers, 0)
 
 
 def new_arena(size: int, dtype: Any) -> np.ndarray[Any, Any]:
@@ -361,4 +340,4 @@ def run_stages(
                 "of 2, 2 and 1 dimensions: convert them by np.ascontiguousarray(x, np.int64)"
             ) from None
         if workers > 1:
-            _share(runner, (arena, *arrays), number, workers)
+            _share(runner, (arena, stages[number:], steps, tables), workers)
