@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from bench.cases import CASES, Case, find_cases
-from bench.goals import OURS
 from bench.machine import load
 from bench.measure import Settings, measure
 from bench.peers import PEERS
@@ -17,6 +18,8 @@ from bench.results import (
     FOLDER,
     OtherMachineError,
     add,
+    figures,
+    goals,
     latest,
     open_result,
     save,
@@ -50,7 +53,7 @@ def parser() -> argparse.ArgumentParser:
     say("--quick", action="store_true", help="small batches, two rounds: to try the benchmark")
     say("--resume", action="store_true", help="leave out cases that the result file has")
     say("--rounds", type=int, help="turns of every peer (default 7)")
-    say("--limit", type=float, help="seconds for a peer's first call (default 100)")
+    say("--limit", type=float, help="seconds for a first call of a whole batch (default 180)")
     say("--threads", type=int, default=2, help="cores for everyone (default 2)")
     say("--out", type=Path, help="result file (default bench/results/cpu-DATE.json)")
     say("--plots", action="store_true", help="measure and draw how time grows; nothing else")
@@ -91,8 +94,6 @@ def list_cases(cases: tuple[Case, ...]) -> int:
 
 def settings_of(args: argparse.Namespace) -> Settings:
     """Settings with what the command line changes."""
-    from dataclasses import replace
-
     base = Settings.fast() if args.quick else Settings()
     changes = {"threads": args.threads, "rounds": args.rounds, "first_limit": args.limit}
     return replace(base, **{name: value for name, value in changes.items() if value is not None})
@@ -126,19 +127,18 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def print_case(record: dict[str, object], seconds: float) -> None:
+def print_case(record: dict[str, Any], seconds: float) -> None:
     """A case's tables."""
-    from bench.results import figures, goals
-
     print("\n".join([*figures([record]), "", *goals([record])]))
     print(f"  took {seconds:.0f} s\n", flush=True)
 
 
 def plots(args: argparse.Namespace) -> int:
     """Measure how time grows, and draw it."""
-    from bench.plots import draw, measure_growth
+    from bench.growth import measure_growth
+    from bench.plots import draw
 
-    path = FOLDER / "growth.json"
+    path = args.out or FOLDER / "growth.json"
     measure_growth(path, settings_of(args))
     for picture in draw(path):
         print(picture)
@@ -146,5 +146,4 @@ def plots(args: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
-    assert OURS in PEERS
     sys.exit(main())

@@ -111,12 +111,15 @@ class Case:
 
 
 def inputs(
-    case: Case, problem: Problem
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The weights (P, W) and the data (S, F) of a case, the same in every process."""
+    case: Case, problem: Problem, batches: int = 1
+) -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    """Batches of weights (P, W) and data (S, F), the same in every process."""
     rng = np.random.default_rng(0)
-    weights = case.spread * rng.normal(size=(case.sets, len(problem.weight_names)))
-    return weights, case.spread * rng.normal(size=(case.samples, problem.num_features))
+    shapes = (case.sets, len(problem.weight_names)), (case.samples, problem.num_features)
+    return [
+        (case.spread * rng.normal(size=shapes[0]), case.spread * rng.normal(size=shapes[1]))
+        for _ in range(batches)
+    ]
 
 
 def _one(build: Callable[[int], Circuit], size: int, qubit: int) -> Problem:

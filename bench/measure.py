@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import shutil
+import signal
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -32,8 +34,9 @@ class Settings:
         Times that every peer has its turn.
     round_seconds
         Length of a turn; at least one call.
-    start_limit, first_limit, steady_limit
-        Seconds for imports and warm-up, for the first call, and for all turns of one peer.
+    start_limit, first_limit, one_limit, steady_limit
+        Seconds for imports and warm-up; for the first call of a peer that answers the whole batch,
+        and of one that evaluates a part of it; and for all turns of one peer.
     threads
         Cores for everyone.
     quick
@@ -43,7 +46,8 @@ class Settings:
     rounds: int = 7
     round_seconds: float = 0.3
     start_limit: float = 120.0
-    first_limit: float = 100.0
+    first_limit: float = 180.0
+    one_limit: float = 60.0
     steady_limit: float = 15.0
     threads: int = 2
     quick: bool = False
@@ -51,7 +55,14 @@ class Settings:
     @classmethod
     def fast(cls) -> Settings:
         """For ``--quick``."""
-        return cls(rounds=2, round_seconds=0.05, first_limit=20.0, steady_limit=2.0, quick=True)
+        return cls(
+            rounds=2,
+            round_seconds=0.05,
+            first_limit=20.0,
+            one_limit=20.0,
+            steady_limit=2.0,
+            quick=True,
+        )
 
 
 class StoppedError(Exception):
@@ -71,7 +82,7 @@ class Worker:
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
         job = Job(case.name, peer.name, settings.quick, settings.threads, self.folder)
-        self.process = context.Process(target=serve, args=(job, theirs), daemon=True)
+        self.process = context.Process(target=serve, args=(job, theirs))
         self.process.start()
         theirs.close()
 
@@ -101,6 +112,9 @@ class Worker:
 
     def close(self) -> None:
         """End the process, in the midst of what it does if need be."""
+        with contextlib.suppress(ProcessLookupError):
+            # The worker leads a group of its own: what it started (path searches) ends too.
+            os.killpg(self.process.pid or 0, signal.SIGKILL)
         self.process.kill()
         self.process.join()
         self.connection.close()
@@ -133,6 +147,10 @@ class Measurement:
             self.entries[name] |= steady_figures(self.entries[name], found, self.case.evaluations)
         return self.entries
 
+    def limit(self, peer: Peer) -> float:
+        """Seconds for a call."""
+        return self.settings.first_limit if peer.batch is None else self.settings.one_limit
+
     def start(self, peer: Peer) -> None:
         """Import, warm up and make the first call."""
         if reason := peer.missing():
@@ -140,7 +158,7 @@ class Measurement:
             self.say(f"  {peer.name}: {reason}")
             return
         worker = Worker(self.case, peer, self.settings)
-        limit = self.settings.first_limit
+        limit = self.limit(peer)
         entry: dict[str, Any] = {}
         try:
             entry |= worker.answer(self.settings.start_limit)
@@ -187,7 +205,7 @@ class Measurement:
             return
         start = time.perf_counter()
         try:
-            found = self.workers[name].ask(self.settings.round_seconds, self.settings.first_limit)
+            found = self.workers[name].ask(self.settings.round_seconds, self.limit(PEERS[name]))
         except StoppedError as stop:
             self.workers.pop(name).close()
             self.entries[name] |= {"status": stop.status, "reason": f"round {turn + 1}: {stop}"}

@@ -123,7 +123,14 @@ def _figures(entry: Mapping[str, Any], ours: Mapping[str, Any], scale: float) ->
         spread = f"{_number(scale * entry['min'])} to {_number(scale * entry['max'])}"
     first = _number(entry["first"]) if "first" in entry else ""
     peak = _number(entry["peak_bytes"] / 1e6)
-    return (steady, spread, _ratio(entry, ours, "median"), first, _ratio(entry, ours, "first"), peak)
+    return (
+        steady,
+        spread,
+        _ratio(entry, ours, "median"),
+        first,
+        _ratio(entry, ours, "first"),
+        peak,
+    )
 
 
 def _ratio(entry: Mapping[str, Any], ours: Mapping[str, Any], key: str) -> str:

@@ -284,6 +284,4 @@ def cone_of_everything(circuit: Elements, group: Group) -> Cone:
     wires = tuple(tuple(label[w] for w in e.wires) for e in circuit.elements)
     terms = group.readout.terms
     elements = circuit.elements
-    return Cone(
-        elements, wires, terms, len(observed), circuit.num_wires, group.parts, object()
-    )
+    return Cone(elements, wires, terms, len(observed), circuit.num_wires, group.parts, object())

@@ -1,7 +1,8 @@
 """The peers: one module each, with ``build(problem) -> call`` and ``call(weights, X) -> outputs``.
 
-``weights`` is (P, W), ``X`` is (S, F), outputs are (P, S, K) as a NumPy array. All that a user pays
-before the first answer (translation, planning, compiling) happens in ``build`` or in the first call.
+``weights`` is (P, W), ``X`` is (S, F), outputs are (P, S, K) as a NumPy array. All that a user
+pays before the first answer (translation, planning, compiling) happens in ``build`` or in the
+first call.
 """
 
 from __future__ import annotations

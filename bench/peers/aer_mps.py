@@ -8,7 +8,7 @@ import numpy as np
 
 from bench.cases import Problem
 from bench.peers import Call
-from bench.peers.angles import value
+from bench.peers.angles import column_of, value
 from tn_qnn.circuit.circuit import Circuit
 from tn_qnn.circuit.slots import Expr
 
@@ -49,12 +49,13 @@ def _translated(source: Circuit, names: tuple[str, ...]) -> tuple[Any, list[int]
 
     weights = {name: Parameter(f"w{k}") for k, name in enumerate(names)}
     features = [Parameter(f"x{k}") for k in range(source.num_features)]
-    places = {p: k for k, p in enumerate([*weights.values(), *features])}
+    column, values = column_of(names), list(weights.values())
+    places = {p: k for k, p in enumerate([*values, *features])}
 
     def angle(expr: Expr) -> Any:
         if expr.is_constant:
             return expr.constant_value
-        return value(expr, list(weights.values()), features, dict(zip(names, range(len(names)))))
+        return value(expr, values, features, column)
 
     circuit = QuantumCircuit(source.num_qubits)
     for op in source.operations:

@@ -104,15 +104,14 @@ class Contraction:
         network = batch.network
         inputs = [(*t.indices, *labels_of(t)) for t in network.tensors]
         used = [label for label in LABELS if any(label in t.labels for t in network.tensors)]
-        sizes = {**dict(enumerate(network.sizes)), CONES: len(batch.cones)}
-        sizes |= {SETS: sets, SAMPLES: samples}
+        counts: dict[Any, int] = {CONES: len(batch.cones), SETS: sets, SAMPLES: samples}
+        sizes: dict[Any, int] = {**counts, **dict(enumerate(network.sizes))}
         self.expression = ctg.array_contract_expression(
             inputs,
             (*network.output, *used),
             sizes,
             optimize=ctg.HyperOptimizer(max_time=SEARCH_SECONDS, parallel=False, progbar=False),
         )
-        counts = {CONES: len(batch.cones), SETS: sets, SAMPLES: samples}
         self.shape = (-1, *(counts[x] if x in used else 1 for x in LABELS))
         rows = [
             (output, term * len(batch.cones) + k, coefficient)

@@ -42,6 +42,4 @@ def build(problem: Problem, sets: int, samples: int) -> Call:
 
     wires = problem.circuits[0].num_qubits
     kind = complex_type(problem)
-    return qnode_call(
-        problem, qml.device("default.tensor", wires=wires, method="tn", c_dtype=kind)
-    )
+    return qnode_call(problem, qml.device("default.tensor", wires=wires, method="tn", c_dtype=kind))

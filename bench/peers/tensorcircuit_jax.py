@@ -24,7 +24,7 @@ def build(problem: Problem, sets: int, samples: int) -> Call:
 
     backend: Any = tc.set_backend("jax")
     tc.set_dtype("complex128" if problem.dtype == "float64" else "complex64")
-    columns = np.array([[*_columns(problem, c)] for c in problem.circuits])
+    columns = np.array([_columns(problem, c) for c in problem.circuits], dtype=np.intp)
     first = problem.circuits[0]
     if any(_shape(c) != _shape(first) for c in problem.circuits[1:]):
         raise ValueError("tensorcircuit-ng: circuits of different structure are not translated")

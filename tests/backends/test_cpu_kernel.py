@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import itertools
 import multiprocessing
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from pathlib import Path
 
-import numba
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tn_qnn.backends.cpu import kernel
+from tn_qnn.backends.cpu.helpers import HELPERS
 from tn_qnn.backends.cpu.kernel import LANES, STAGE_SIZE, STEP_SIZE, new_arena, run_stages
 from tn_qnn.errors import BackendError
 
@@ -177,6 +181,13 @@ def verify(case):
     program.check_nothing_else_written(before)
 
 
+@pytest.fixture(autouse=True, scope="module")
+def helpers_for_little_work():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(kernel, "SHARE", 1)
+        yield
+
+
 PLANES = tuple(itertools.product((1, 2), repeat=2))
 KINDS = tuple(itertools.product((SPLAT, ARENA, SCRATCH), (ARENA, SCRATCH), (ARENA, SCRATCH)))
 SIZES = (
@@ -299,16 +310,110 @@ def test_python_threads_at_once(threads):
         assert list(pool.map(work, range(8))) == list(range(8))
 
 
+class Asked:
+    """In place of the helpers: keeps the jobs, and may run them at once, or fail."""
+
+    def __init__(self, at_once=False, error=None):
+        self.jobs, self.at_once, self.error = [], at_once, error
+
+    def ask(self, count, job):
+        self.jobs += [(job, number) for number in range(1, count + 1)]
+        if self.at_once:
+            self.run()
+        if self.error:
+            raise self.error
+
+    def run(self):
+        for job, number in self.jobs:
+            job(number)
+
+
+SHARED = Case((1, 4, 4, 4), (2, 2), (ARENA, SCRATCH, SCRATCH), (4, 1, 64), 16, threads=4)
+
+
+def test_nobody_waits_for_helpers_that_do_not_come(monkeypatch):
+    asked = Asked()
+    monkeypatch.setattr(kernel, "HELPERS", asked)
+    program = Program(SHARED).run()
+    program.check()
+    assert [number for _, number in asked.jobs] == [1, 2, 3]
+    # They come late, when the arena serves something else.
+    program.arena[:] = 7
+    asked.run()
+    assert np.all(program.arena == 7)
+
+
+def test_helpers_may_do_all_the_work(monkeypatch):
+    want = Program(replace(SHARED, threads=1)).run()
+    monkeypatch.setattr(kernel, "HELPERS", Asked(at_once=True))
+    got = Program(SHARED)
+    own = slice(got.scratch, got.scratch + got.scratch_size)
+    got.run()
+    assert got.out.read(got.arena).tobytes() == want.out.read(want.arena).tobytes()
+    assert np.isnan(got.arena[own]).all()
+
+
+def test_an_interrupted_run_leaves_nobody_at_work(monkeypatch):
+    asked = Asked(error=KeyboardInterrupt())
+    monkeypatch.setattr(kernel, "HELPERS", asked)
+    program = Program(SHARED)
+    with pytest.raises(KeyboardInterrupt):
+        program.run()
+    program.check()  # by the caller: no tile is left to others
+    program.arena[:] = 7
+    asked.run()
+    assert np.all(program.arena == 7)
+
+
+@pytest.mark.parametrize(
+    "share, threads, tile, helpers",
+    [(1, 1, 16, 0), (1, 2, 16, 1), (1, 99, 16, 15), (1, 4, 512, 3), (65536, 4, 16, 0)]
+    + [(16384, 9, 16, 3), (32769, 9, 16, 0), (32768, 9, 16, 1)],
+)
+def test_helpers_by_tiles_and_work(share, threads, tile, helpers, monkeypatch):
+    """4 x 4 x 4 complex products in 4 x 64 lanes are 65536 multiply-adds."""
+    asked = Asked()
+    monkeypatch.setattr(kernel, "HELPERS", asked)
+    monkeypatch.setattr(kernel, "SHARE", share)
+    kinds = (ARENA, ARENA, ARENA)
+    Program(replace(SHARED, kinds=kinds, threads=threads, tile=tile)).run().check()
+    assert len(asked.jobs) == helpers
+
+
 def work_in_process(case):
+    kernel.SHARE = 1
     program = Program(case).run()
-    return program.out.read(program.arena)
+    return program.out.read(program.arena), len(HELPERS.threads)
 
 
-def test_spawned_process():
-    case = Case(batch=(2, 2, 64), threads=2)
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        got = pool.apply(work_in_process, (case,))
-    assert np.array_equal(got, work_in_process(case))
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_other_processes(method):
+    want, here = work_in_process(SHARED)
+    with multiprocessing.get_context(method).Pool(1) as pool:
+        got, there = pool.apply(work_in_process, (SHARED,))
+    assert np.array_equal(got, want)
+    assert here and there
+
+
+SCRIPT = """
+import atexit, sys
+sys.path[:0] = {path!r}
+from test_cpu_kernel import SHARED, Program, kernel
+kernel.SHARE = 1
+atexit.register(lambda: (Program(SHARED).run().check(), print("late")))
+Program(SHARED).run().check()
+from tn_qnn.backends.cpu.helpers import HELPERS
+HELPERS.ask(1, lambda number: print("done"))
+"""
+
+
+def test_exit_is_clean():
+    path = [str(Path(__file__).parent), *sys.path]
+    command = [sys.executable, "-c", SCRIPT.format(path=path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert sorted(done.stdout.split()) == ["done", "late"]
 
 
 def test_empty_programs_do_nothing():
@@ -341,17 +446,6 @@ def test_tables_may_be_read_only():
         array.flags.writeable = False
     run_stages(program.arena, *arrays)
     program.check()
-
-
-def test_numbas_thread_mask_is_left_alone():
-    before = numba.get_num_threads()
-    numba.set_num_threads(numba.config.NUMBA_NUM_THREADS)
-    try:
-        verify(Case(batch=(4, 1, 64), threads=max(1, numba.get_num_threads() - 1)))
-        verify(Case(batch=(4, 1, 64), threads=2))
-        assert numba.get_num_threads() == numba.config.NUMBA_NUM_THREADS
-    finally:
-        numba.set_num_threads(before)
 
 
 def test_arena_starts_at_a_cache_line():

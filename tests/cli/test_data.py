@@ -105,12 +105,10 @@ def test_files_that_cannot_be_read(tmp_path):
 def test_a_configuration_survives_its_file(tmp_path):
     config = TrainConfig(
         data=str(tmp_path / 'quo"te\\ \u00fc\U0001f600\x7f\t.csv'),
-        target="t=1 #", task="regression",
-        ignore=("id", "na me"), ansatz="brickwork",
-        layers=3, encoding="iqp", steps=7, batch_size=3, directions=2, learning_rate=0.01,
-        seed=5, test_share=0.5,
-        validation_share=0.25, dtype="float64", backend="einsum", search="auto", memory=4e9,
-        threads=1,
+        target="t=1 #", task="regression", ignore=("id", "na me"), ansatz="brickwork", layers=3,
+        encoding="iqp", steps=7, batch_size=3, directions=2, learning_rate=0.01, validate_every=9,
+        seed=5, test_share=0.5, validation_share=0.25, dtype="float64", backend="einsum",
+        search="auto", memory=4e9, threads=1,
     )  # fmt: skip
     config.save(tmp_path / "c.toml")
     assert read_config(tmp_path / "c.toml") == config

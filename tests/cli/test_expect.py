@@ -197,8 +197,8 @@ def test_bench_runs_the_clone_s_and_passes_arguments_on(cli, monkeypatch, tmp_pa
         return subprocess.CompletedProcess(command, 3)
 
     monkeypatch.setattr(bench.subprocess, "run", run)
-    assert cli("bench", "line", "--list").code == 3
-    assert called == [(["-m", "bench", "line", "--list"], tmp_path)]
+    assert cli("bench", "--only", "line", "--quick").code == 3
+    assert called == [(["-m", "bench", "--only", "line", "--quick"], tmp_path)]
 
 
 def test_bench_without_a_clone_says_so(fails, monkeypatch, tmp_path):

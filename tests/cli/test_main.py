@@ -11,7 +11,7 @@ import pytest
 
 import tn_qnn
 from tn_qnn.cli import expect
-from tn_qnn.cli.main import COMMANDS, main, make_parser, one_line
+from tn_qnn.cli.main import COMMANDS, main, one_line, parse
 
 NAMES = [command.__name__.rpartition(".")[2] for command in COMMANDS]
 ROOT = Path(__file__).parents[2]
@@ -49,7 +49,7 @@ def test_the_examples_of_the_help_are_legal(name, example):
     assert lines
     if example < len(lines):
         words = lines[example].partition(">")[0].replace("'", "").split()[1:]
-        assert make_parser().parse_args(words)
+        assert parse(words).run
 
 
 @pytest.mark.parametrize(
@@ -59,6 +59,7 @@ def test_the_examples_of_the_help_are_legal(name, example):
         ["fly"],
         ["expect"],
         ["expect", "a.qasm"],
+        ["expect", "a.qasm", "Z0", "--nosuch"],
         ["expect", "a.qasm", "Z0", "--dtype", "int8"],
         ["expect", "a.qasm", "Z0", "--memory", "much"],
         ["expect", "a.qasm", "Z0", "--memory", "0"],

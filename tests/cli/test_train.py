@@ -1,10 +1,13 @@
 """``train`` and ``predict``: files, figures, interruption, and what they refuse."""
 
+import contextlib
 import csv
 import json
 import os
+import re
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -177,8 +180,11 @@ def test_ctrl_c_then_resume_gives_the_same_bits(cli, finished, tmp_path, monkeyp
 
 
 def test_a_finished_run_can_be_made_longer(cli, run_folder):
-    ended = cli("train", "--resume", run_folder, "--steps", STEPS + 5)
-    assert ended.code == 0 and f"{STEPS + 5} steps in" in ended.out
+    ended = cli("train", "--resume", run_folder, "--steps", 3 * STEPS)
+    assert ended.code == 0 and f"{3 * STEPS} steps in" in ended.out
+    assert len(rows_of((run_folder / "history.csv").read_text())) == 3 * STEPS + 1
+    # The configuration tells of the run as it now is.
+    assert f"steps = {3 * STEPS}" in (run_folder / "config.toml").read_text().splitlines()
 
 
 def test_a_signal_ends_a_process_with_a_checkpoint(tmp_path):
@@ -200,6 +206,29 @@ def test_a_signal_ends_a_process_with_a_checkpoint(tmp_path):
     assert (child.returncode, out) == (130, b"")
     assert b"Traceback" not in err and b"--resume" in err.splitlines()[-1]
     assert (folder / "checkpoint.json").exists() and (folder / "model.json").exists()
+
+
+def test_a_terminal_gets_a_bar_with_loss_and_time_left(table, tmp_path):
+    pty, fcntl, termios = (pytest.importorskip(name) for name in ("pty", "fcntl", "termios"))
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 100, 0, 0))
+    words = ["train", table, "--target", "kind", "--ignore", "name", "--out", tmp_path / "r"]
+    child = subprocess.Popen(
+        [sys.executable, "-m", "tn_qnn.cli", *map(str, words), "--steps", "30"],
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=theirs,
+    )
+    os.close(theirs)
+    shown = b""
+    with contextlib.suppress(OSError):  # the end, as Linux tells it
+        while part := os.read(ours, 4096):
+            shown += part
+    os.close(ours)
+    assert child.wait() == 0
+    bar = shown.decode().split("\r")
+    assert re.search(r"100%.* 30/30 \[\d\d:\d\d<00:00, .*loss \d\.\d{4}", "\n".join(bar))
+    assert b"step 30 of 30" not in shown
 
 
 # --- bad input ------------------------------------------------------------------------------

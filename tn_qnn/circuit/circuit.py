@@ -135,6 +135,7 @@ class Circuit:
             raise CircuitError(f"num_qubits: 1 to {MAX_QUBITS} were expected, not {num_qubits}")
         self.num_qubits = int(num_qubits)
         self._operations: list[Operation] = []
+        self._blocks: dict[str, tuple[str, int]] = {}  # kind and size of each block by name
 
     @property
     def operations(self) -> tuple[Operation, ...]:
@@ -153,6 +154,7 @@ class Circuit:
             or repeated, an angle that is not a finite number or an expression.
         """
         known = ALIASES.get(name, name)
+        _check_sequence(name, qubits)
         if known == "mcphase":
             if not 1 <= len(qubits) <= MAX_PHASE_QUBITS:
                 raise CircuitError(f"mcphase: 1 to {MAX_PHASE_QUBITS} qubits, not {len(qubits)}")
@@ -184,6 +186,7 @@ class Circuit:
         qubits
             The first is the most significant bit.
         """
+        _check_sequence("unitary", qubits)
         u = np.array(matrix, dtype=complex)
         if len(qubits) not in (1, 2) or u.shape != (2 ** len(qubits),) * 2:
             raise CircuitError(
@@ -201,12 +204,22 @@ class Circuit:
         """Append a tensor-valued weight (``orthogonal`` or ``unitary``) on up to four qubits."""
         if not isinstance(block, Block):
             raise CircuitError(f"block: orthogonal(name) or unitary(name) expected, not {block!r}")
+        _check_sequence("block", qubits)
         if not 1 <= len(qubits) <= MAX_BLOCK_QUBITS:
             raise CircuitError(f"block: 1 to {MAX_BLOCK_QUBITS} qubits, not {len(qubits)}")
-        self._operations.append(Operation("block", self._checked("block", qubits), block=block))
+        new = Operation("block", self._checked("block", qubits), block=block)
+        size = (block.kind, len(new.qubits))
+        if self._blocks.setdefault(block.name, size) != size:
+            kind, count = self._blocks[block.name]
+            raise CircuitError(
+                f"block: {block.name!r} is {kind} on {count} qubits already; a weight has one"
+                " kind and size: give this one another name"
+            )
+        self._operations.append(new)
         return self
 
     def _checked(self, name: str, qubits: Sequence[int]) -> tuple[int, ...]:
+        _check_sequence(name, qubits)
         for q in qubits:
             if isinstance(q, bool) or not isinstance(q, Integral):
                 raise CircuitError(f"{name}: a qubit must be an integer, not {q!r}")
@@ -221,7 +234,11 @@ class Circuit:
 
     def _with(self, operations: Iterable[Operation], num_qubits: int | None = None) -> Circuit:
         out = Circuit(num_qubits or self.num_qubits)
-        out._operations = list(operations)
+        for op in operations:
+            if op.block is not None:
+                out.block(op.block, op.qubits)
+            else:
+                out._operations.append(op)
         return out
 
     def compose(self, other: Circuit, qubits: Sequence[int] | None = None) -> Circuit:
@@ -234,6 +251,8 @@ class Circuit:
         qubits
             Where its qubits go; by default to the qubits of the same number.
         """
+        if not isinstance(other, Circuit):
+            raise CircuitError(f"compose: a Circuit expected, not {other!r}")
         places = range(other.num_qubits) if qubits is None else qubits
         if len(places) != other.num_qubits:
             raise CircuitError(
@@ -264,18 +283,29 @@ class Circuit:
         unknown = sorted(set(given) - set(self.weights))
         if unknown:
             raise CircuitError(f"bind: the circuit has no weight named {unknown[0]!r}")
-        pairs = features.items() if isinstance(features, Mapping) else enumerate(features or ())
+        given_features = () if features is None else features
+        pairs = (
+            given_features.items()
+            if isinstance(given_features, Mapping)
+            else enumerate(given_features)
+        )
         columns = {int(i): as_expr(float(x)).constant_value for i, x in pairs}
         values = {name: as_expr(float(x)).constant_value for name, x in given.items()}
-        bound = Circuit(self.num_qubits)
+        bound: list[Operation] = []
         for op in self._operations:
             if op.block is not None and set(op.weights) <= set(values):
                 data = np.ascontiguousarray(op.matrix(values, ())).tobytes()
-                bound._operations.append(Operation("unitary", op.qubits, data=data))
+                bound.append(Operation("unitary", op.qubits, data=data))
+            elif op.block is not None and set(op.weights) & set(values):
+                missing = next(name for name in op.weights if name not in values)
+                raise CircuitError(
+                    f"bind: a block is bound as a whole; no value for {missing!r} of"
+                    f" {op.block.name!r}"
+                )
             else:
                 params = tuple(p.bind(values, columns) for p in op.params)
-                bound._operations.append(replace(op, params=params))
-        return bound
+                bound.append(replace(op, params=params))
+        return self._with(bound)
 
     @property
     def weights(self) -> tuple[str, ...]:
@@ -336,3 +366,8 @@ class Circuit:
 
     def __dir__(self) -> list[str]:
         return sorted({*super().__dir__(), *GATES, *ALIASES})
+
+
+def _check_sequence(name: str, qubits: object) -> None:
+    if isinstance(qubits, str) or not hasattr(qubits, "__len__"):
+        raise CircuitError(f"{name}: qubits must be a list such as [0, 1], not {qubits!r}")

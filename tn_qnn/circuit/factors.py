@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 
 Matrix = NDArray[Any]  # complex128
 
+EXACT = 1e-13  # what counts as zero where a gate is taken out of the cone
+
 PAULI: dict[str, Matrix] = {
     "I": np.eye(2, dtype=complex),
     "X": np.array([[0, 1], [1, 0]], dtype=complex),
@@ -61,7 +63,8 @@ class Factor:
     def _commutes(self, k: int, axis: str) -> bool:
         n = len(self.qubits)
         pauli = np.kron(np.kron(np.eye(2**k), PAULI[axis]), np.eye(2 ** (n - k - 1)))
-        return bool(np.allclose(pauli @ self.coefficients, self.coefficients @ pauli))
+        difference = pauli @ self.coefficients - self.coefficients @ pauli
+        return bool(np.abs(difference).max() < EXACT)
 
     @cached_property
     def axis_map(self) -> dict[str, str]:
@@ -74,7 +77,7 @@ class Factor:
             a: b
             for a, image in images.items()
             for b in "XYZ"
-            if np.isclose(abs(np.trace(image @ PAULI[b])), 2.0)
+            if min(np.abs(image - PAULI[b]).max(), np.abs(image + PAULI[b]).max()) < EXACT
         }
 
     @cached_property

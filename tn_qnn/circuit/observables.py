@@ -71,6 +71,11 @@ class PauliSum:
     def __mul__(self, other: PauliSum | complex) -> PauliSum:
         return self @ _as_sum(other)
 
+    def __truediv__(self, other: float) -> PauliSum:
+        if isinstance(other, PauliSum) or other == 0:
+            raise CircuitError(f"an observable is divided by a non-zero number, not {other!r}")
+        return self * (1 / other)
+
     def __neg__(self) -> PauliSum:
         return self * -1
 

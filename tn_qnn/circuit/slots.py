@@ -140,6 +140,16 @@ class Expr:
     def __rsub__(self, other: float) -> Expr:
         return as_expr(other) - self
 
+    def __pow__(self, power: int) -> Expr:
+        if isinstance(power, bool) or not isinstance(power, Integral) or power < 0:
+            raise CircuitError(f"the power of an angle must be an integer >= 0, not {power!r}")
+        if self.is_constant:
+            return as_expr(self.constant_value ** int(power))
+        result = as_expr(1.0)
+        for _ in range(min(int(power), MAX_DEGREE + 1)):
+            result = result * self
+        return result
+
     def __truediv__(self, other: float) -> Expr:
         if not isinstance(other, Real):
             raise CircuitError(f"an angle can be divided by a number only, not by {other!r}")
@@ -163,6 +173,8 @@ class Expr:
 
 def _from_terms(terms: Mapping[Monomial, float]) -> Expr:
     kept = tuple(sorted((m, c) for m, c in terms.items() if c != 0.0))
+    if not all(math.isfinite(coefficient) for _, coefficient in kept):
+        raise CircuitError("an angle must have finite coefficients; one has overflowed")
     if any(monomial.degree > MAX_DEGREE for monomial, _ in kept):
         raise CircuitError(f"an angle may have degree {MAX_DEGREE} at most")
     if len(kept) > MAX_TERMS:
@@ -185,6 +197,8 @@ def as_expr(value: Expr | float) -> Expr:
     """
     if isinstance(value, Expr):
         return value
+    if getattr(value, "ndim", None) == 0:
+        value = value.item()  # type: ignore[attr-defined]
     if isinstance(value, bool) or not isinstance(value, Real):
         raise CircuitError(
             f"an angle must be a number or an expression of feature() and weight(), not {value!r}"

@@ -12,18 +12,16 @@ from tn_qnn.errors import BackendError
 
 HELP = """run the benchmark of a clone
 The cases and their goals are in the folder bench/ of a clone; an installed package has none.
-Arguments go to 'python -m bench'.
+Arguments go to 'python -m bench', whose own --help tells of them.
 
-example:
+examples:
   tn-qnn bench
+  tn-qnn bench --quick --only line
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the command's arguments."""
-    parser.add_argument(
-        "arguments", nargs=argparse.REMAINDER, metavar="...", help="for python -m bench"
-    )
+    """Add nothing: what is not known goes to the benchmark."""
 
 
 def run(args: argparse.Namespace) -> int:
@@ -34,4 +32,4 @@ def run(args: argparse.Namespace) -> int:
         raise BackendError(
             f"bench: {clone} holds no bench/; run it in a clone of tn_qnn, by 'make bench'"
         )
-    return subprocess.run([sys.executable, "-m", "bench", *args.arguments], cwd=clone).returncode
+    return subprocess.run([sys.executable, "-m", "bench", *args.others], cwd=clone).returncode

@@ -35,7 +35,7 @@ class TrainConfig:
         Columns that are no features.
     ansatz, layers, encoding
         Of the circuit; layers None: the ansatz's own number.
-    steps, batch_size, directions, learning_rate, seed
+    steps, batch_size, directions, learning_rate, validate_every, seed
         Of the training.
     test_share, validation_share
         Share of all samples that is held out for the test, and of the rest for validation.
@@ -54,6 +54,7 @@ class TrainConfig:
     batch_size: int = 64
     directions: int = 8
     learning_rate: float = 0.05
+    validate_every: int = 50
     seed: int = 0
     test_share: float = 0.25
     validation_share: float = 0.1
@@ -96,6 +97,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--batch-size", "samples a step (default: 64)", type=count, metavar="N")
     add("--directions", "random directions a step (default: 8)", type=count, metavar="N")
     add("--learning-rate", "default: 0.05", type=positive, metavar="RATE")
+    add("--validate-every", "steps (default: 50)", type=count, metavar="N")
     add("--seed", "of split, weights, minibatches and directions (default: 0)", type=seed,
         metavar="N")  # fmt: skip
     add_engine(parser, ("float32", "float64"), "float32")

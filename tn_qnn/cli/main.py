@@ -45,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     debug = False
     try:
-        args = make_parser().parse_args(argv)
+        args = parse(argv)
         debug = args.debug
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning
@@ -64,6 +64,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         if debug:
             raise
         return _told(f"error: {str(error) or 'out of memory'}", FAILED)
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Read the words of a command line; ``others`` are those of another program."""
+    parser = make_parser()
+    args, others = parser.parse_known_args(argv)
+    if others and args.run is not bench.run:
+        parser.error(f"unrecognized arguments: {' '.join(others)}")
+    args.others = others
+    return args
 
 
 def make_parser() -> Parser:

@@ -89,9 +89,23 @@ def save_start(folder: Path, config: TrainConfig, dataset: Dataset, parts: Split
     }  # fmt: skip
     try:
         write_json(folder / DATA, facts)
+    except OSError as error:
+        raise InputError(f"{folder} cannot be written ({error.strerror})") from None
+    save_config(folder, config)
+
+
+def save_config(folder: Path, config: TrainConfig) -> None:
+    """Write the configuration, by which a run is resumed.
+
+    Raises
+    ------
+    InputError
+        When the folder cannot be written.
+    """
+    try:
         config.save(folder / CONFIG)
     except OSError as error:
-        raise InputError(f"--out: {folder} cannot be written ({error.strerror})") from None
+        raise InputError(f"{folder} cannot be written ({error.strerror})") from None
 
 
 def read_run(run: str) -> tuple[Path, TrainConfig, Facts]:

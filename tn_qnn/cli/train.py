@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from tn_qnn.cli import report
 from tn_qnn.cli.config import TrainConfig, add_options, make_config
 from tn_qnn.cli.data import CLASSIFICATION, REGRESSION, Dataset, Split, load_dataset, split
-from tn_qnn.cli.runs import CONFIG, DATA, METRICS, new_folder, read_run, save_start
+from tn_qnn.cli.runs import CONFIG, DATA, METRICS, new_folder, read_run, save_config, save_start
 from tn_qnn.errors import InputError
 from tn_qnn.train.checkpoint import has_checkpoint
 
@@ -33,7 +33,6 @@ examples:
 RESUMABLE = ("steps", "threads", "memory")
 #: Fields of a configuration that are about the data, not the estimator.
 NO_PARAMETERS = ("data", "target", "task", "ignore", "test_share", "validation_share")
-VALIDATIONS = 40  # in a run
 INTERRUPTED = 130
 FILES = (
     (CONFIG, "configuration; train takes it"),
@@ -107,7 +106,6 @@ def make_estimator(config: TrainConfig, dataset: Dataset, folder: Path) -> Any:
     kind = QNNRegressor if dataset.task == REGRESSION else QNNClassifier
     return kind(
         **{name: getattr(config, name) for name in names},
-        validate_every=max(1, config.steps // VALIDATIONS),
         callbacks=[] if sys.stderr.isatty() else [Lines()],
         checkpoint=folder,
         progress=None,
@@ -135,6 +133,7 @@ def _resumed(args: argparse.Namespace) -> tuple[Path, TrainConfig, Dataset, Spli
     dataset = load_dataset(config)
     if (dataset.features, dataset.task) != (facts.features, facts.task):
         raise InputError(f"--resume: {config.data} is not what it was when the run began")
+    save_config(folder, config)
     return folder, config, dataset, split(dataset, config)
 
 

@@ -148,8 +148,7 @@ class QNN:
         """Which outputs' cones hold which weights, shape (outputs, weights)."""
         mask = np.zeros((self.num_outputs, self.num_weights), dtype=bool)
         index = {name: k for k, name in enumerate(self.weight_names)}
-        for job, batch in zip(self.jobs, self.readouts.batches, strict=True):
-            del job
+        for batch in self.readouts.batches:
             for cone in batch.cones:
                 names = {n for e in cone.elements for n in e.weight_names}
                 columns = [index[n] for n in names]
@@ -184,11 +183,11 @@ class QNN:
         features = self._checked_features(X)
         sets, single = self._checked_weights(weights, len(features))
         out = np.zeros((self.num_outputs, sets.shape[0], len(features)), dtype=self.dtype)
-        for executor, job in zip(self._prepared(sets.ndim == 3), self._jobs_of(sets), strict=True):
-            job.scatter.add(executor.run(sets, features), out)
+        for executor in self._prepared(sets.ndim == 3):
+            executor.job.scatter.add(executor.run(sets, features), out)
         for output, value in self.readouts.constants:
             out[output] += value
-        result = np.moveaxis(out, 0, -1)
+        result = out.transpose(1, 2, 0)
         return np.ascontiguousarray(result[0] if single else result)
 
     @cached_property
@@ -235,9 +234,6 @@ class QNN:
             hardware_cost(self.circuits, self.observables, error),
         )  # fmt: skip
 
-    def _jobs_of(self, weights: NDArray[Any]) -> tuple[Job, ...]:
-        return tuple(e.job for e in self._prepared(weights.ndim == 3))
-
     def _checked_features(self, X: ArrayLike | None) -> NDArray[np.float64]:
         if X is None:
             if self.num_features:
@@ -259,8 +255,9 @@ class QNN:
         if weights is None:
             weights = {}
         if isinstance(weights, Mapping):
+            known = set(self.weight_names)
             missing = [name for name in self.weight_names if name not in weights]
-            unknown = [name for name in weights if name not in set(self.weight_names)]
+            unknown = [name for name in weights if name not in known]
             if missing or unknown:
                 raise InputError(
                     f"weights: no value for {missing[0]!r}" if missing else
@@ -301,7 +298,8 @@ def _as_circuits(circuits: Circuit | Sequence[Circuit]) -> tuple[Circuit, ...]:
     found = (circuits,) if isinstance(circuits, Circuit) else tuple(circuits)
     if not found or not all(isinstance(c, Circuit) for c in found):
         raise InputError(f"circuits: a Circuit or a sequence of them expected, not {circuits!r}")
-    return found
+    # a copy: what the caller appends later is not part of the model
+    return tuple(c.compose(Circuit(c.num_qubits)) for c in found)
 
 
 def _as_observables(

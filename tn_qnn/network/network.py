@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +34,8 @@ class Tensor:
         For each axis of the element's tensor, whether it was fixed to |0>.
     labels
         What it depends on, a subset of {"c", "p", "s"}.
+    real
+        Whether its entries are real.
     """
 
     indices: tuple[int, ...]
@@ -42,6 +44,7 @@ class Tensor:
     conj: bool
     fixed: tuple[bool, ...]
     labels: frozenset[str]
+    real: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,10 +95,11 @@ class _Builder:
                     wires[wire] = new
             fixed = tuple(i is None for i in indices)
             kept = tuple(i for i in indices if i is not None)
-            self.tensors.append(
-                Tensor(kept, _coefficients(element, fixed, conj), position, conj, fixed,
-                       labels[position])
-            )  # fmt: skip
+            values = _coefficients(element, fixed, conj)
+            real = values is None or not np.any(values.imag)
+            if element.block is not None:
+                real = element.block.real
+            self.tensors.append(Tensor(kept, values, position, conj, fixed, labels[position], real))
         return wires
 
     def close(self, ket: Sequence[int | None], bra: Sequence[int | None], start: int,
@@ -109,9 +113,7 @@ class _Builder:
         for place in range(start, len(self.tensors)):
             t = self.tensors[place]
             moved = tuple(joined.get(i, i) for i in t.indices)
-            self.tensors[place] = Tensor(
-                moved, t.coefficients, t.element, t.conj, t.fixed, t.labels
-            )
+            self.tensors[place] = replace(t, indices=moved)
 
 
 def _coefficients(
@@ -151,12 +153,7 @@ def build_network(cone: Cone, labels: Sequence[frozenset[str]]) -> Network:
         output = _add_terms(build, cone, ket, bra, diagonal)
     else:
         output = _open(build, ket[: cone.num_observed], bra[: cone.num_observed])
-    real = all(
-        cone.elements[t.element].block.real  # type: ignore[union-attr]
-        if t.coefficients is None
-        else not np.any(t.coefficients.imag)
-        for t in build.tensors
-    )
+    real = all(t.real for t in build.tensors)
     if len(build.tensors) == 1:
         build.tensors.append(_readout_tensor((), np.ones(())))
     return Network(tuple(build.tensors), output, tuple(build.sizes), real)
@@ -164,7 +161,8 @@ def build_network(cone: Cone, labels: Sequence[frozenset[str]]) -> Network:
 
 def _readout_tensor(indices: tuple[int, ...], values: NDArray[np.generic]) -> Tensor:
     coefficients = np.asarray(values, dtype=complex)[None]
-    return Tensor(indices, coefficients, -1, False, (False,) * len(indices), frozenset())
+    real = not np.any(coefficients.imag)
+    return Tensor(indices, coefficients, -1, False, (False,) * len(indices), frozenset(), real)
 
 
 def _add_terms(

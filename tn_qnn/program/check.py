@@ -169,8 +169,9 @@ def _check_sums(program: Program) -> None:
         count = tensors[step.left] + tensors[step.right]
         if TRIG in left.indices:  # makes a leaf: the functions of an angle times a constant
             count -= 1
-            kept = tuple(i for i in left.indices if i not in sliced)
-            made = right.indices == (TRIG,) and kept == (*out.indices, TRIG)
+            rest = left.indices[:-1]
+            unsliced = tuple(i for i in rest if i not in sliced)
+            made = left.indices[-1:] == right.indices == (TRIG,) and out.indices in (rest, unsliced)
             _require(made and left.shape[-1:] == right.shape, f"{step} makes no leaf")
         else:
             open_or_used = {i for i in here if i in network.output or here[i] < everywhere[i]}

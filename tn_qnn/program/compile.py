@@ -50,7 +50,7 @@ class _Lowering:
         shape = tuple(self.network.sizes[i] for i in tensor.indices)
         labels = ordered(tensor.labels)
         if tensor.coefficients is None:
-            slot = self._slot(Slot(tensor.indices, shape, labels, not self.network.real, True))
+            slot = self._slot(Slot(tensor.indices, shape, labels, not tensor.real, True))
             self.blocks.append(BlockInput(slot, tensor.element, tensor.conj, tensor.fixed))
             return slot
         if len(tensor.coefficients) == 1:
@@ -75,7 +75,8 @@ class _Lowering:
         trig = self._trig(tensor.element, (TRIG,), len(moved), labels)
         values = np.ascontiguousarray(np.moveaxis(moved, 0, -1))
         constant = self._constant(values, (*tensor.indices, TRIG))
-        step = self._step(constant, trig, tensor.indices)
+        kept = tuple(i for i in tensor.indices if i not in self.plan.sliced)
+        step = self._step(constant, trig, kept)
         self.fills[step.out] = step
         return step.out
 

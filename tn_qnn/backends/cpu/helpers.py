@@ -11,6 +11,7 @@ from queue import SimpleQueue
 __all__ = ["HELPERS", "Helpers"]
 
 Job = Callable[[int], object]
+CORES = os.cpu_count() or 1
 
 
 class Helpers:
@@ -40,7 +41,7 @@ class Helpers:
         raises is reported by ``threading.excepthook``.
         """
         try:
-            while len(self.threads) < min(count, os.cpu_count() or 1):
+            while len(self.threads) < min(count, CORES):
                 thread = threading.Thread(target=_help, args=[self.jobs], name="tn_qnn helper")
                 thread.daemon = True
                 thread.start()

@@ -11,7 +11,6 @@ its tiles are. So a core that is busy with something else costs no more than its
 
 from __future__ import annotations
 
-import ctypes
 import functools
 import hashlib
 from pathlib import Path
@@ -170,10 +169,6 @@ _DIGEST = hashlib.sha256(Path(simd.__file__).read_bytes()).hexdigest()[:12]
 _run_tiles.__qualname__ = f"_run_tiles_{_DIGEST}"
 
 
-# How Python calls it: through ctypes, which releases the GIL.
-_TILES = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 5, ctypes.c_int64)
-
-
 @functools.cache
 def _tile_runner(dtype: np.dtype[Any]) -> Any:
     """Compile `_run_tiles` for a dtype, or load it from disk, as a C function.
@@ -211,29 +206,48 @@ def _run(
     return len(stages), 1
 
 
+def _join(
+    runner: int,
+    arena: int,
+    stages: Any,
+    steps: Any,
+    tables: Any,
+    number: int,
+    board: Any,
+    worker: int,
+) -> None:
+    """Work on one stage beside others; see `_run_tiles`."""
+    row, first, pool = stages[number].ctypes.data, steps.ctypes.data, tables.ctypes.data
+    _call(runner, (arena, row, first, pool, board.ctypes.data, worker))
+
+
 @functools.cache
-def _launcher() -> Any:
-    """Compile `_run`, or load it from disk; tables may be read-only, and nothing but int64."""
-    rows, pool = (types.Array(types.int64, n, "C", readonly=True) for n in (2, 1))
-    integer, limits = types.int64, types.UniTuple(types.int64, 2)
-    signature = types.UniTuple(integer, 2)(integer, integer, rows, rows, pool, integer, limits)
-    return njit(signature, cache=True, nogil=True)(_run)
+def _launchers() -> tuple[Any, Any]:
+    """Compile `_run` and `_join`, or load them; tables may be read-only, and nothing but int64."""
+    integer, limits, board = types.int64, types.UniTuple(types.int64, 2), types.int64[::1]
+    rows, pool = (types.Array(integer, n, "C", readonly=True) for n in (2, 1))
+    arguments = (integer, integer, rows, rows, pool, integer)
+    run, join = (
+        types.UniTuple(integer, 2)(*arguments, limits),
+        types.void(*arguments, board, integer),
+    )
+    compiled = functools.partial(njit, cache=True, nogil=True)
+    return compiled(run)(_run), compiled(join)(_join)
 
 
-def _share(runner: Any, arrays: tuple[np.ndarray[Any, Any], ...], workers: int) -> None:
-    """Run the first stage of ``arrays`` by the caller's thread and by helpers that come in time."""
+def _share(runner: Any, arguments: tuple[Any, ...], workers: int) -> None:
+    """Run a stage on the caller's thread, and on those of helpers that come in time."""
     board = np.zeros(2, np.int64)
-    # Helpers may look at the board long after: these pointers keep their arrays alive.
-    pointers = [x.ctypes.data_as(ctypes.c_void_p) for x in (*arrays, board)]
-    call = _TILES(runner.address)
+    launcher = _launchers()[1]
 
-    def join(worker: int, held: Any = runner) -> None:
-        call(*pointers, worker)
+    def join(worker: int) -> None:
+        # A helper may come when the caller has long gone: it must hold the code, stage and board.
+        launcher(runner.address, *arguments, board, worker)
 
     try:
         HELPERS.ask(workers - 1, join)
     finally:  # even if interrupted: after this nobody is at work in the arena
-        call(*pointers, 0)
+        launcher(runner.address, *arguments, board, 0)
 
 
 def new_arena(size: int, dtype: Any) -> np.ndarray[Any, Any]:
@@ -332,7 +346,7 @@ def run_stages(
     while number < len(stages):
         try:
             limits = threads, SHARE
-            number, workers = _launcher()(runner.address, start, *arrays, number + 1, limits)
+            number, workers = _launchers()[0](runner.address, start, *arrays, number + 1, limits)
         except TypeError:
             given = [f"{x.dtype} {x.shape}" for x in arrays]
             raise BackendError(
@@ -340,4 +354,4 @@ def run_stages(
                 "of 2, 2 and 1 dimensions: convert them by np.ascontiguousarray(x, np.int64)"
             ) from None
         if workers > 1:
-            _share(runner, (arena, stages[number:], steps, tables), workers)
+            _share(runner, (start, *arrays, number), workers)
