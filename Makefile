@@ -5,7 +5,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 PY = $(VENV)/bin/python
-DEMO ?= $(VENV)/bin/tn-qnn train digits --out runs/digits
+DEMO ?= $(VENV)/bin/tn-qnn train digits
 BENCH ?= $(PY) -m bench
 
 # Extras that are installed, one stamp each: nothing is asked of pip until setup.cfg changes.

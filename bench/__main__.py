@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.cases import CASES, Case, find_cases
-from bench.machine import load
+from bench.machine import commit, load
 from bench.measure import Settings, measure
 from bench.peers import PEERS
 from bench.results import (
@@ -119,7 +119,7 @@ def run(args: argparse.Namespace) -> int:
         wanted = [] if args.without_peers else [p for p in case.peers if p in (args.peers or PEERS)]
         busy = load()
         record = measure(case, wanted, settings, lambda text: print(text, flush=True))
-        result = add(result, record | {"load": busy}, [c.name for c in CASES])
+        result = add(result, record | {"load": busy, "commit": commit()}, [c.name for c in CASES])
         save(result, path)
         print_case(record, time.monotonic() - start)
     print(path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import subprocess
 from pathlib import Path
 
 import tn_qnn
@@ -27,6 +28,17 @@ def versions() -> dict[str, str]:
     """Versions of all that is measured."""
     found = {name: v for peer in PEERS.values() for name, v in peer.versions().items()}
     return dict(sorted(found.items())) | {"tn-qnn": tn_qnn.__version__}
+
+
+def commit() -> str:
+    """The commit that is measured, "-dirty" where files differ from it; "" outside a clone."""
+    command = ["git", "describe", "--always", "--dirty", "--exclude=*"]
+    folder = Path(__file__).parent
+    try:
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return done.stdout.strip()
 
 
 def load() -> float:

@@ -15,6 +15,7 @@ FOLDER = Path(__file__).parents[1] / "docs" / "img"
 COLOURS = {
     OURS: "#0072B2",
     "cotengra-numpy": "#009E73",
+    "cotengra-our-path": "#000000",
     "tensorcircuit-ng": "#D55E00",
     "qiskit-aer": "#CC79A7",
     "quimb": "#E69F00",
@@ -35,6 +36,8 @@ def draw(path: Path, folder: Path = FOLDER) -> list[Path]:
         result = read_json(latest())
     except FileNotFoundError:
         return pictures
+    if not any(case["name"].startswith("line-") for case in result["cases"]):
+        return pictures
     return [*pictures, _peers(result, folder / "depth-peers.png")]
 
 
@@ -53,11 +56,18 @@ def _growth(points: dict[str, list[dict[str, Any]]], path: Path) -> Path:
 
     figure, grid = plt.subplots(2, 2, figsize=(10, 7.2), layout="constrained")
     for axes, sweep in zip(grid.flat, SWEEPS, strict=True):
-        _sweep(axes, sweep, [p for p in points[sweep.name] if "median" in p])
+        _sweep(axes, sweep, _measured(sweep, points[sweep.name]))
     grid[0, 0].legend(frameon=False)
     figure.savefig(path, dpi=130)
     plt.close(figure)
     return path
+
+
+def _measured(sweep: Sweep, points: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    found = [p for p in points if "median" in p]
+    if not found:
+        raise ValueError(f"{sweep.name}: no point was measured ({points[0].get('reason')})")
+    return found
 
 
 def _sweep(axes: Any, sweep: Sweep, points: list[dict[str, Any]]) -> None:

@@ -234,7 +234,8 @@ def batches(
     weights_per_sample: bool = False,
 ) -> tuple[ConeBatch, ...]:
     several = [circuits] if isinstance(circuits, Circuit) else circuits
-    return read_out(several, observables, weights_per_sample).batches
+    found = read_out(several, observables)
+    return (found.per_sample() if weights_per_sample else found).batches
 
 
 def plan_for(network: Network, path: Path | None = None, sliced: tuple[int, ...] = ()) -> Plan:

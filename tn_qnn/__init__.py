@@ -18,7 +18,9 @@ from tn_qnn.circuit.slots import feature, weight
 from tn_qnn.errors import TnQnnError
 
 if TYPE_CHECKING:
-    from tn_qnn.models.estimators import QNNClassifier, QNNRegressor
+    from tn_qnn.circuit.qasm import from_qasm, to_qasm
+    from tn_qnn.models.estimators import QNNClassifier, QNNRegressor, load_estimator
+    from tn_qnn.models.model_file import load_model, save_model
     from tn_qnn.models.qnn import QNN, expectation
     from tn_qnn.train import SPSA, Trainer
 
@@ -30,6 +32,11 @@ _LATER = {
     "expectation": "tn_qnn.models.qnn",
     "QNNClassifier": "tn_qnn.models.estimators",
     "QNNRegressor": "tn_qnn.models.estimators",
+    "from_qasm": "tn_qnn.circuit.qasm",
+    "load_estimator": "tn_qnn.models.estimators",
+    "load_model": "tn_qnn.models.model_file",
+    "save_model": "tn_qnn.models.model_file",
+    "to_qasm": "tn_qnn.circuit.qasm",
     "SPSA": "tn_qnn.train",
     "Trainer": "tn_qnn.train",
 }
@@ -58,8 +65,13 @@ __all__ = [
     "density_matrix",
     "expectation",
     "feature",
+    "from_qasm",
+    "load_estimator",
+    "load_model",
     "orthogonal",
     "projector",
+    "save_model",
+    "to_qasm",
     "unitary",
     "weight",
 ]

@@ -4,6 +4,7 @@ import json
 import os
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
@@ -12,6 +13,19 @@ from typing import Any
 import numpy as np
 
 from tn_qnn.errors import CheckpointError
+
+#: What numpy and zipfile raise on a damaged or hostile archive.
+_DAMAGED = (
+    ValueError,
+    EOFError,
+    KeyError,
+    OSError,
+    MemoryError,
+    NotImplementedError,
+    zlib.error,
+    zipfile.BadZipFile,
+    zipfile.LargeZipFile,
+)
 
 
 def write_atomic(path: str | os.PathLike[str], data: bytes) -> None:
@@ -27,6 +41,7 @@ def write_atomic(path: str | os.PathLike[str], data: bytes) -> None:
     handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".part")
     try:
         with os.fdopen(handle, "wb") as stream:
+            os.fchmod(handle, 0o666 & ~_umask())  # mkstemp makes files for the owner alone
             stream.write(data)
             stream.flush()
             os.fsync(stream.fileno())
@@ -34,6 +49,13 @@ def write_atomic(path: str | os.PathLike[str], data: bytes) -> None:
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+def _umask() -> int:
+    """The process's umask, which can only be read by setting it."""
+    old = os.umask(0o077)
+    os.umask(old)
+    return old
 
 
 def write_json(path: str | os.PathLike[str], value: Any) -> None:
@@ -58,8 +80,9 @@ def read_json(path: str | os.PathLike[str]) -> Any:
 
 def read_npz(path: str | os.PathLike[str]) -> Mapping[str, np.ndarray]:
     """Read an npz file without pickle; a damaged file is a ``CheckpointError``."""
+    data = Path(path).read_bytes()
     try:
-        with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as archive:
+        with np.load(BytesIO(data), allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
-    except (ValueError, EOFError, KeyError, zipfile.BadZipFile, zipfile.LargeZipFile) as error:
+    except _DAMAGED as error:
         raise CheckpointError(f"{path}: not a readable npz file ({error})") from error

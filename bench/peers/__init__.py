@@ -91,6 +91,13 @@ _ALL = (
         ("cotengra", "autoray", "numpy"),
     ),
     Peer(
+        "cotengra-our-path",
+        "the same along our path: the difference to tn_qnn is the program alone",
+        "cotengra_our_path",
+        ("cotengra", "cotengrust"),
+        ("cotengra", "autoray", "numpy"),
+    ),
+    Peer(
         "quimb",
         "Circuit.local_expectation, ReusableHyperOptimizer, one evaluation at a time",
         "quimb_circuit",

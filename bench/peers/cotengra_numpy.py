@@ -1,11 +1,13 @@
 """Our formulation without our program: the same network on cotengra and NumPy.
 
-Samples and parameter sets are hyper-indices; the path is cotengra's own.
+Samples and parameter sets are hyper-indices; the path is cotengra's own: random greedy trees, the
+best of them improved by subtree reconfiguration. Its ``HyperOptimizer`` was tried and left: in the
+time that we take it tries a few trees, and from one run to the next asked for 128 GB or for none.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,7 +23,8 @@ from tn_qnn.network.labels import CONES, LABELS, SAMPLES, SETS
 from tn_qnn.network.network import Tensor
 from tn_qnn.program.angles import AngleTable, angle_table
 
-SEARCH_SECONDS = 1.0  # at least what search="fast" takes on all but the dearest cases
+TRIALS = 256  # of random greedy; with the reconfiguration about the time that search="fast" takes
+Find = Callable[[ConeBatch, Any, Any, Any], Any]
 
 Array = NDArray[Any]
 
@@ -97,21 +100,20 @@ def _table(
 class Contraction:
     """All cones of one topology."""
 
-    def __init__(self, batch: ConeBatch, problem: Problem, sets: int, samples: int) -> None:
+    def __init__(
+        self, batch: ConeBatch, problem: Problem, sets: int, samples: int, find: Find
+    ) -> None:
         import cotengra as ctg
 
         self.leaves = Leaves(batch, problem.weight_names, problem.dtype)
         network = batch.network
         inputs = [(*t.indices, *labels_of(t)) for t in network.tensors]
         used = [label for label in LABELS if any(label in t.labels for t in network.tensors)]
+        output = (*network.output, *used)
         counts: dict[Any, int] = {CONES: len(batch.cones), SETS: sets, SAMPLES: samples}
         sizes: dict[Any, int] = {**counts, **dict(enumerate(network.sizes))}
-        self.expression = ctg.array_contract_expression(
-            inputs,
-            (*network.output, *used),
-            sizes,
-            optimize=ctg.HyperOptimizer(max_time=SEARCH_SECONDS, parallel=False, progbar=False),
-        )
+        path = find(batch, inputs, output, sizes)
+        self.expression = ctg.array_contract_expression(inputs, output, sizes, optimize=path)
         self.shape = (-1, *(counts[x] if x in used else 1 for x in LABELS))
         rows = [
             (output, term * len(batch.cones) + k, coefficient)
@@ -129,11 +131,21 @@ class Contraction:
         np.add.at(out, self.outputs, flat[self.rows] * self.coefficients[:, None, None])
 
 
-def build(problem: Problem, sets: int, samples: int) -> Call:
-    """One contraction expression a topology."""
+def searched(batch: ConeBatch, inputs: Any, output: Any, sizes: Any) -> Any:
+    """Cotengra's path, as a tree."""
+    import cotengra as ctg
+
+    used = {index: sizes[index] for term in inputs for index in term}
+    optimizer = ctg.RandomGreedyOptimizer(max_repeats=TRIALS, seed=0, parallel=False)
+    tree = optimizer.search(inputs, output, used)
+    return tree.subtree_reconfigure()
+
+
+def build(problem: Problem, sets: int, samples: int, find: Find = searched) -> Call:
+    """One contraction expression a topology, along the path that ``find`` gives."""
     observables = [Z(q) for q in problem.qubits]
     batches = read_out(problem.circuits, observables).batches
-    contractions = [Contraction(batch, problem, sets, samples) for batch in batches]
+    contractions = [Contraction(batch, problem, sets, samples, find) for batch in batches]
 
     def call(weights: Array, X: Array) -> Array:
         out = np.zeros((problem.num_outputs, len(weights), len(X)), dtype=problem.dtype)

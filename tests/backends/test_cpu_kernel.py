@@ -367,9 +367,11 @@ def test_an_interrupted_run_leaves_nobody_at_work(monkeypatch):
 
 @pytest.mark.parametrize(
     "share, threads, tile, helpers",
-    [(1, 1, 16, 0), (1, 2, 16, 1), (1, 99, 16, 15), (1, 4, 512, 3), (65536, 4, 16, 0)]
-    + [(16384, 9, 16, 3), (32769, 9, 16, 0), (32768, 9, 16, 1)],
-)
+    [
+        (1, 1, 16, 0), (1, 2, 16, 1), (1, 99, 16, 15), (1, 4, 512, 3),
+        (65536, 4, 16, 0), (16384, 9, 16, 3), (32768, 9, 16, 1), (32769, 9, 16, 0),
+    ],
+)  # fmt: skip
 def test_helpers_by_tiles_and_work(share, threads, tile, helpers, monkeypatch):
     """4 x 4 x 4 complex products in 4 x 64 lanes are 65536 multiply-adds."""
     asked = Asked()
@@ -399,12 +401,15 @@ def test_other_processes(method):
 SCRIPT = """
 import atexit, sys
 sys.path[:0] = {path!r}
-from test_cpu_kernel import SHARED, Program, kernel
+def run(text):
+    Program(SHARED).run().check()
+    print(text + "\\n", end="")
+atexit.register(run, "after the helpers' end")
+from test_cpu_kernel import HELPERS, SHARED, Program, kernel
+atexit.register(run, "before it")
 kernel.SHARE = 1
-atexit.register(lambda: (Program(SHARED).run().check(), print("late")))
-Program(SHARED).run().check()
-from tn_qnn.backends.cpu.helpers import HELPERS
-HELPERS.ask(1, lambda number: print("done"))
+run("at once")
+HELPERS.ask(1, lambda number: print("by a helper\\n", end=""))
 """
 
 
@@ -413,7 +418,8 @@ def test_exit_is_clean():
     command = [sys.executable, "-c", SCRIPT.format(path=path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert (done.returncode, done.stderr) == (0, "")
-    assert sorted(done.stdout.split()) == ["done", "late"]
+    texts = ["after the helpers' end", "at once", "before it", "by a helper"]
+    assert sorted(done.stdout.splitlines()) == texts
 
 
 def test_empty_programs_do_nothing():

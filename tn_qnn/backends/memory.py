@@ -1,13 +1,26 @@
 """How much memory a call may hold."""
 
+import math
 from dataclasses import dataclass
+from numbers import Real
 
 from tn_qnn.errors import InputError
+from tn_qnn.machine import free_memory
 
 
 @dataclass(frozen=True)
 class Budget:
     """Bytes, or a share of the memory that is free when it is asked for.
+
+    Parameters
+    ----------
+    memory
+        A number of bytes, at least 1000, or a share between 0 and 1.
+
+    Raises
+    ------
+    InputError
+        For anything else.
 
     Examples
     --------
@@ -18,15 +31,14 @@ class Budget:
     memory: float = 0.5
 
     def __post_init__(self) -> None:
-        if not self.memory > 0:
+        value = self.memory
+        legal = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+        if not legal or not (0 < value < 1 or value >= 1000):
             raise InputError(
-                f"memory: bytes, or a share of free memory in (0, 1), expected, not {self.memory!r}"
+                "memory: bytes (at least 1000), or a share of the free memory between 0 and 1,"
+                f" expected, not {value!r}"
             )
 
     def bytes(self) -> int:
         """The budget in bytes, now."""
-        if self.memory >= 1:
-            return int(self.memory)
-        import psutil
-
-        return int(self.memory * psutil.virtual_memory().available)
+        return int(self.memory * free_memory()) if self.memory < 1 else int(self.memory)

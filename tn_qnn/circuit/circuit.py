@@ -177,20 +177,20 @@ class Circuit:
         return self.append("mcphase", qubits, (lam,))
 
     def unitary(self, matrix: ArrayLike, qubits: Sequence[int]) -> Circuit:
-        """Append an arbitrary unitary on one or two qubits.
+        """Append an arbitrary unitary on one to four qubits.
 
         Parameters
         ----------
         matrix
-            Shape (2, 2) or (4, 4), unitary to 1e-8.
+            Shape (2**k, 2**k) for k qubits, unitary to 1e-8.
         qubits
             The first is the most significant bit.
         """
         _check_sequence("unitary", qubits)
         u = np.array(matrix, dtype=complex)
-        if len(qubits) not in (1, 2) or u.shape != (2 ** len(qubits),) * 2:
+        if not 1 <= len(qubits) <= MAX_BLOCK_QUBITS or u.shape != (2 ** len(qubits),) * 2:
             raise CircuitError(
-                f"unitary: a (2, 2) matrix on one qubit or a (4, 4) on two was expected,"
+                f"unitary: a (2**k, 2**k) matrix on 1 to {MAX_BLOCK_QUBITS} qubits was expected,"
                 f" not {u.shape} on {len(qubits)}"
             )
         if not np.all(np.isfinite(u)) or not np.allclose(u @ u.conj().T, np.eye(len(u)), atol=1e-8):

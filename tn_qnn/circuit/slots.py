@@ -174,7 +174,7 @@ class Expr:
 def _from_terms(terms: Mapping[Monomial, float]) -> Expr:
     kept = tuple(sorted((m, c) for m, c in terms.items() if c != 0.0))
     if not all(math.isfinite(coefficient) for _, coefficient in kept):
-        raise CircuitError("an angle must have finite coefficients; one has overflowed")
+        raise CircuitError("a coefficient of an angle exceeds 64-bit floats")
     if any(monomial.degree > MAX_DEGREE for monomial, _ in kept):
         raise CircuitError(f"an angle may have degree {MAX_DEGREE} at most")
     if len(kept) > MAX_TERMS:

@@ -52,14 +52,14 @@ def digits_classifier(**parameters: Any) -> QNNClassifier:
     Examples
     --------
     >>> digits_classifier(seed=3).directions
-    32
+    16
     """
     tuned: dict[str, Any] = {
         "encoding": digits_encoding(),
         "feature_range": (0.0, np.pi / 2),
         "steps": 2000,
         "batch_size": 64,
-        "directions": 32,
+        "directions": 16,
         "learning_rate": 0.05,
         "perturbation": 0.1,
         "logit_scale": 20.0,

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tn_qnn.errors import BackendError, CheckpointError, InputError
+from tn_qnn.errors import BackendError, CheckpointError, InputError, PlanError
 from tn_qnn.files import read_json, read_npz, write_atomic, write_npz
 from tn_qnn.models import fields
 from tn_qnn.models.qnn import QNN
@@ -31,6 +31,7 @@ from tn_qnn.models.serialise import (
     observables_from_json,
     observables_to_json,
 )
+from tn_qnn.plan.budget import Search
 from tn_qnn.train.checkpoint import digest, has_checkpoint, load_checkpoint
 
 FILE = "model.json"
@@ -244,7 +245,7 @@ def model_to_json(model: QNN) -> dict[str, Any]:
         "options": {
             "backend": model.backend.name,
             "dtype": model.dtype,
-            "search": model.search,
+            "search": _search_to_json(model.search),
             "memory": model.budget.memory,
             "threads": getattr(model.backend, "threads", None),
             "sets": model.sets,
@@ -272,13 +273,29 @@ def model_from_json(value: Any, where: str) -> QNN:
         **{name: fields.text(given[name], f"{here}.{name}") for name in ("backend", "dtype")},
         **{name: fields.whole(given[name], f"{here}.{name}", 1, 2**31)
            for name in ("sets", "samples")},
-        "search": fields.text(given["search"], f"{here}.search"),
+        "search": _search_from_json(given["search"], f"{here}.search"),
         "memory": fields.real(given["memory"], f"{here}.memory"),
         "threads": None if threads is None else fields.whole(threads, here, 1, 2**16),
     }  # fmt: skip
     try:
         return QNN(circuits, observables, **options)
     except (InputError, BackendError) as error:
+        raise CheckpointError(f"{where}: {error}") from error
+
+
+def _search_to_json(search: Search) -> Any:
+    level = search.level
+    return [level if isinstance(level, str) else [list(pair) for pair in level], search.seconds]
+
+
+def _search_from_json(value: Any, where: str) -> Search:
+    level, seconds = fields.items(value, where, 2)
+    if not isinstance(level, str):
+        pairs = [fields.items(pair, where, 2) for pair in fields.items(level, where)]
+        level = [[fields.whole(i, where) for i in pair] for pair in pairs]
+    try:
+        return Search(level, None if seconds is None else fields.real(seconds, where))
+    except PlanError as error:
         raise CheckpointError(f"{where}: {error}") from error
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from hashlib import sha256
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -15,13 +16,15 @@ from tn_qnn.backends.memory import Budget
 from tn_qnn.backends.protocol import DTYPES, Executor
 from tn_qnn.circuit.circuit import Circuit
 from tn_qnn.circuit.observables import DensityMatrix, Observable, check_observable
-from tn_qnn.errors import InputError
+from tn_qnn.errors import BackendError, InputError, MemoryBudgetError
 from tn_qnn.models.explain import CALL_SECONDS, Explanation, hardware_cost, job_cost
-from tn_qnn.network.batch import Readouts, read_out
+from tn_qnn.network.batch import ConeBatch, Readouts, read_out
+from tn_qnn.network.canonical import Cone
 from tn_qnn.network.labels import CONES, SAMPLES, SETS
-from tn_qnn.plan.budget import plan_network
+from tn_qnn.plan.budget import Search, UserPath
 from tn_qnn.program.compile import compile_program
 from tn_qnn.program.job import Job, make_job
+from tn_qnn.program.program import Program
 
 
 class QNN:
@@ -38,9 +41,11 @@ class QNN:
     dtype
         "float32" or "float64": the precision of planes, real or complex.
     search
-        How long to look for a contraction path: "fast", "auto" or "long".
+        How long to look for a contraction path: "greedy", "fast", "auto" or "long"; a path of
+        one's own, as SSA pairs; or ``tn_qnn.plan.budget.Search(level, seconds)``.
     memory
-        What a call may hold: bytes, or a share of the free memory (0 < share < 1).
+        What a call may hold of each topology: bytes (at least 1000), or a share of the free
+        memory (0 < share < 1).
     threads
         Threads of the CPU backend; default all cores.
     sets, samples
@@ -71,7 +76,7 @@ class QNN:
         *,
         backend: str = "cpu",
         dtype: str = "float32",
-        search: str = "fast",
+        search: str | UserPath | Search = "fast",
         memory: float = 0.5,
         threads: int | None = None,
         sets: int = 2,
@@ -81,12 +86,12 @@ class QNN:
         self.observables = _as_observables(observables, self.circuits)
         if dtype not in DTYPES:
             raise InputError(f"dtype: one of {DTYPES} expected, not {dtype!r}")
-        for name, value in (("sets", sets), ("samples", samples)):
-            if not isinstance(value, int) or value < 1:
-                raise InputError(f"{name}: an integer >= 1 expected, not {value!r}")
-        self.backend, self.dtype, self.search = get_backend(backend, threads), dtype, search
+        _check_count("sets", sets)
+        _check_count("samples", samples)
+        self.backend, self.dtype = get_backend(backend, threads), dtype
+        self.search = search if isinstance(search, Search) else Search(search)
         self.budget = Budget(memory)
-        self.sets, self.samples = sets, samples
+        self.sets, self.samples = int(sets), int(samples)
         self._executors: dict[bool, tuple[Executor, ...]] = {}
 
     @cached_property
@@ -114,34 +119,53 @@ class QNN:
         """Number of outputs."""
         return self.readouts.num_outputs
 
-    @cached_property
+    @property
     def jobs(self) -> tuple[Job, ...]:
-        """One job for every distinct cone topology, weights one set for all samples."""
-        return self._compile(self.readouts)
-
-    def _compile(self, readouts: Readouts) -> tuple[Job, ...]:
-        index = {name: k for k, name in enumerate(self.weight_names)}
-        itemsize = np.dtype(self.dtype).itemsize
-        jobs = []
-        for batch in readouts.batches:
-            elements = self.budget.bytes() // (itemsize * (1 if batch.network.real else 2))
-            plan = plan_network(batch.network, self.sets, self.samples, self.search, elements)
-            program = compile_program(batch.network, plan)
-            jobs.append(make_job(program, batch.cones, index))
-        return tuple(jobs)
+        """What runs: a job for every distinct cone topology, split where memory is short."""
+        return tuple(executor.job for executor in self._prepared(False))
 
     def _prepared(self, weights_per_sample: bool) -> tuple[Executor, ...]:
         if weights_per_sample not in self._executors:
-            jobs = (
-                self._compile(read_out(self.circuits, self.observables, True))
-                if weights_per_sample
-                else self.jobs
-            )
-            kind = np.dtype(self.dtype)
+            readouts = self.readouts.per_sample() if weights_per_sample else self.readouts
             self._executors[weights_per_sample] = tuple(
-                self.backend.prepare(job, kind, self.budget) for job in jobs
+                executor for batch in readouts.batches for executor in self._fitted(batch)
             )
         return self._executors[weights_per_sample]
+
+    def _fitted(self, batch: ConeBatch) -> list[Executor]:
+        """Executors of a batch of cones; sliced ever finer until one sample fits in memory."""
+        budget = self.budget.bytes()
+        itemsize = np.dtype(self.dtype).itemsize * (1 if batch.network.real else 2)
+        elements = None
+        while True:
+            try:
+                plan = self.search.plan(batch.network, self.sets, self.samples, elements)
+            except MemoryBudgetError as error:
+                raise MemoryBudgetError(
+                    f"memory: the budget is {budget:,} bytes, and no slicing fits: {error}"
+                ) from error
+            program = compile_program(batch.network, plan)
+            executors = self._bound(program, batch.cones, budget)
+            if executors:
+                return executors
+            elements = (elements or 2 * budget // itemsize) // 2
+            if not elements:
+                raise MemoryBudgetError(
+                    f"memory: the budget of {budget:,} bytes is too small for any plan"
+                )
+
+    def _bound(self, program: Program, cones: Sequence[Cone], budget: int) -> list[Executor]:
+        """Executors that fit, with fewer cones each where all together do not; [] if none does."""
+        index = {name: k for k, name in enumerate(self.weight_names)}
+        job = make_job(program, cones, index)
+        executor = self.backend.prepare(job, np.dtype(self.dtype), self.budget)
+        if executor.forecast(1, 1) <= budget:
+            return [executor]
+        if len(cones) == 1:
+            return []
+        half = len(cones) // 2
+        first = self._bound(program, cones[:half], budget)
+        return first and first + self._bound(program, cones[half:], budget)
 
     @cached_property
     def credit(self) -> NDArray[np.bool_]:
@@ -221,11 +245,13 @@ class QNN:
         """
         if not error > 0:
             raise InputError(f"error: a positive number expected, not {error!r}")
-        p, s = sets or self.sets, samples or self.samples
+        p, s = self.sets if sets is None else sets, self.samples if samples is None else samples
+        _check_count("sets", p)
+        _check_count("samples", s)
         costs = tuple(job_cost(e.job, e, p, s) for e in self._prepared(False))
         per_sample = sum(
-            job.program.multiply_adds({CONES: job.cones, SETS: p, SAMPLES: s})
-            for job in self._compile(read_out(self.circuits, self.observables, True))
+            e.job.program.multiply_adds({CONES: e.job.cones, SETS: p, SAMPLES: s})
+            for e in self._prepared(True)
         )
         work = sum(cost.multiply_adds for cost in costs)
         seconds = CALL_SECONDS * len(costs) + work / self.backend.speed(self.dtype)
@@ -258,12 +284,13 @@ class QNN:
             known = set(self.weight_names)
             missing = [name for name in self.weight_names if name not in weights]
             unknown = [name for name in weights if name not in known]
-            if missing or unknown:
+            if missing:
                 raise InputError(
-                    f"weights: no value for {missing[0]!r}" if missing else
-                    f"weights: the model has no weight named {unknown[0]!r}"
-                )  # fmt: skip
-            weights = [float(weights[name]) for name in self.weight_names]
+                    f"weights: no value for {missing[0]!r}; pass weights={{{missing[0]!r}: ...}}"
+                )
+            if unknown:
+                raise InputError(f"weights: the model has no weight named {unknown[0]!r}")
+            weights = [weights[name] for name in self.weight_names]
         array = _as_floats("weights", weights)
         count = self.num_weights
         if (
@@ -283,11 +310,19 @@ class QNN:
         return (array[None], True) if array.ndim == 1 else (array, False)
 
 
+def _check_count(name: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
+        raise InputError(f"{name}: an integer >= 1 expected, not {value!r}")
+
+
 def _as_floats(name: str, value: ArrayLike) -> NDArray[np.float64]:
     try:
-        array = np.asarray(value, dtype=np.float64)
+        given = np.asarray(value)
     except (TypeError, ValueError) as error:
         raise InputError(f"{name}: an array of numbers expected ({error})") from error
+    if given.dtype.kind not in "fiub":
+        raise InputError(f"{name}: an array of real numbers expected, not of {given.dtype}")
+    array = given.astype(np.float64, copy=False)
     if not np.isfinite(array).all():
         bad = tuple(int(i[0]) for i in np.nonzero(~np.isfinite(array)))
         raise InputError(f"{name}: NaN or infinite at position {bad}; clean the data first")
@@ -295,6 +330,8 @@ def _as_floats(name: str, value: ArrayLike) -> NDArray[np.float64]:
 
 
 def _as_circuits(circuits: Circuit | Sequence[Circuit]) -> tuple[Circuit, ...]:
+    if not isinstance(circuits, Circuit | Sequence):
+        raise InputError(f"circuits: a Circuit or a sequence of them expected, not {circuits!r}")
     found = (circuits,) if isinstance(circuits, Circuit) else tuple(circuits)
     if not found or not all(isinstance(c, Circuit) for c in found):
         raise InputError(f"circuits: a Circuit or a sequence of them expected, not {circuits!r}")
@@ -306,6 +343,10 @@ def _as_observables(
     observables: Observable | Sequence[Observable], circuits: Sequence[Circuit]
 ) -> tuple[Observable, ...]:
     single = hasattr(observables, "qubits")
+    if not single and not isinstance(observables, Sequence):
+        raise InputError(
+            f"observables: an observable or a list of them expected, not {observables!r}"
+        )
     found = (observables,) if single else tuple(observables)  # type: ignore[arg-type]
     if not found:
         raise InputError("observables: at least one is needed")
@@ -363,8 +404,12 @@ def expectation(
     if verify:
         from tn_qnn import dense
 
-        exact = dense.expectation(circuit, observable, weights, features)
+        values = model._checked_weights(weights, 1)[0].reshape(-1)
+        named = dict(zip(model.weight_names, values.tolist(), strict=True))
+        exact = dense.expectation(circuit, observable, named, features)
         difference = float(np.max(np.abs(np.asarray(value) - exact)))
         if difference > (1e-4 if dtype == "float32" else 1e-9):
-            raise InputError(f"verify: the dense simulator differs by {difference:.3g}")
+            raise BackendError(
+                f"verify: the dense simulator differs by {difference:.3g}; please report this"
+            )
     return value

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tn_qnn.circuit.circuit import Circuit
 from tn_qnn.circuit.observables import Observable
@@ -39,12 +39,18 @@ class Readouts:
     constants: tuple[tuple[int, float], ...]
     num_outputs: int
 
+    def per_sample(self) -> Readouts:
+        """The same for weight sets a sample: whatever depends on weights has label "s" too."""
+        batches = tuple(_batch(batch.cones, weights_per_sample=True) for batch in self.batches)
+        return replace(self, batches=batches)
 
-def read_out(
-    circuits: Sequence[Circuit],
-    observables: Sequence[Observable],
-    weights_per_sample: bool = False,
-) -> Readouts:
+
+def _batch(cones: Sequence[Cone], weights_per_sample: bool) -> ConeBatch:
+    labels = batch_labels(cones, weights_per_sample)
+    return ConeBatch(tuple(cones), build_network(cones[0], labels))
+
+
+def read_out(circuits: Sequence[Circuit], observables: Sequence[Observable]) -> Readouts:
     """Cones, topologies and networks of every observable on every circuit.
 
     Outputs are in the order: first circuit with all observables, second circuit, ...
@@ -58,8 +64,5 @@ def read_out(
         constants |= added
         cones += [canonical_cone(elements, group) for group in groups]
         first += sum(map(num_outputs, observables))
-    batches = tuple(
-        ConeBatch(tuple(equal), build_network(equal[0], batch_labels(equal, weights_per_sample)))
-        for equal in group_cones(cones)
-    )
+    batches = tuple(_batch(equal, weights_per_sample=False) for equal in group_cones(cones))
     return Readouts(batches, tuple(sorted(constants.items())), first)

@@ -1,25 +1,66 @@
-"""From a network to a plan that fits: the smallest tile of the batch must fit in memory."""
+"""From a network to a plan, within a budget where there is one."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tn_qnn.errors import PlanError
 from tn_qnn.network.network import Network
-from tn_qnn.plan.find import find_plan
+from tn_qnn.plan.find import LEVELS, find_plan
 from tn_qnn.plan.network import topology_of
-from tn_qnn.plan.plan import Plan, cost_of
+from tn_qnn.plan.plan import Plan
 
-SMALLEST_TILE = 16  # samples that an executor handles at least at once
+SMALLEST_TILE = 16  # samples of a tile of the executor
+
+#: A path of the user's, as SSA pairs.
+UserPath = Sequence[Sequence[int]]
 
 
-def plan_network(
-    network: Network, sets: int, samples: int, search: str, budget_elements: int
-) -> Plan:
-    """A plan made for a batch, sliced only where even its smallest tile is over the budget.
+@dataclass(frozen=True)
+class Search:
+    """How to look for a contraction path.
+
+    Parameters
+    ----------
+    level
+        "greedy", "fast", "auto" or "long"; or a path of the user's, as SSA pairs.
+    seconds
+        Time limit of the search, the default of the level if None.
 
     Raises
     ------
-    MemoryBudgetError
-        With the figures, when no slicing fits.
+    PlanError
+        For another level.
     """
-    plan = find_plan(topology_of(network, sets, samples), search)
-    tile = topology_of(network, 1, min(samples, SMALLEST_TILE))
-    if cost_of(tile, plan.path).peak_elements <= budget_elements:
-        return plan
-    return find_plan(tile, search, budget_elements=budget_elements)
+
+    level: str | UserPath = "fast"
+    seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.level, str) and self.level not in LEVELS:
+            raise PlanError(
+                f"search: one of {tuple(LEVELS)} or a path expected, not {self.level!r}"
+            )
+
+    def plan(
+        self, network: Network, sets: int, samples: int, budget_elements: int | None = None
+    ) -> Plan:
+        """A plan made for a batch; with a budget, sliced until a tile of the batch fits.
+
+        Raises
+        ------
+        PlanError
+            When the user's path does not fit the network.
+        MemoryBudgetError
+            With the figures, when no slicing fits.
+        """
+        level = self.level if isinstance(self.level, str) else "fast"
+        path = None if isinstance(self.level, str) else self.level
+        if budget_elements is not None:
+            sets, samples = 1, min(samples, SMALLEST_TILE)
+        return find_plan(
+            topology_of(network, sets, samples),
+            level,
+            path=path,
+            seconds=self.seconds,
+            budget_elements=budget_elements,
+        )

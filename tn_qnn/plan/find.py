@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import math
-import os
 import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +13,7 @@ from importlib.metadata import version
 from typing import Literal
 
 from tn_qnn.errors import MemoryBudgetError, PlanError
+from tn_qnn.machine import num_cores
 from tn_qnn.plan.anneal import Annealer
 from tn_qnn.plan.cache import FORMAT, Entry, PlanCache, default_cache
 from tn_qnn.plan.order import order_for_peak
@@ -185,7 +185,7 @@ def _anneal(
         return annealer.run(sweeps, seed * 1_000_003 + number)
 
     # The compiled loop lets go of the interpreter's lock, so the runs use every core.
-    with ThreadPoolExecutor(min(level.runs, _num_cores())) as pool:
+    with ThreadPoolExecutor(min(level.runs, num_cores())) as pool:
         while True:
             start = time.monotonic()
             found = pool.map(run, range(first, first + level.runs))
@@ -196,12 +196,6 @@ def _anneal(
             # Twice the sweeps, or as many as the time left allows.
             growth = min(2.0, (deadline - now) / (now - start))
             first, sweeps = first + level.runs, max(50, int(sweeps * growth))
-
-
-def _num_cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _sliced(

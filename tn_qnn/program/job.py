@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -12,7 +14,7 @@ from numpy.typing import NDArray
 from tn_qnn.circuit.blocks import block_matrices
 from tn_qnn.circuit.observables import pack_density
 from tn_qnn.network.canonical import Cone
-from tn_qnn.network.labels import CONES
+from tn_qnn.network.labels import CONES, SAMPLES, SETS
 from tn_qnn.program.angles import AngleTable, angle_table
 from tn_qnn.program.program import BlockInput, Program
 
@@ -62,6 +64,10 @@ class Scatter:
     coefficients: NDArray[np.float64]
     open_outputs: tuple[int, ...]
 
+    @cached_property
+    def _one_each(self) -> bool:
+        return len(np.unique(self.outputs)) == len(self.outputs)
+
     def add(self, values: NDArray[Any], out: NDArray[Any]) -> None:
         """Add values (terms, cones, P, S) to the outputs (K, P, S)."""
         if self.open_outputs:
@@ -73,7 +79,10 @@ class Scatter:
             return
         flat = values.real.reshape(-1, *values.shape[2:])
         scaled = flat[self.values] * self.coefficients.astype(flat.dtype)[:, None, None]
-        np.add.at(out, self.outputs, scaled)
+        if self._one_each:
+            out[self.outputs] += scaled
+        else:
+            np.add.at(out, self.outputs, scaled)
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,6 +108,22 @@ class Job:
     tables: Mapping[tuple[str, ...], AngleTable]
     blocks: Mapping[int, BlockTable]
     scatter: Scatter
+
+    def input_bytes(self, sets: int, samples: int) -> int:
+        """Bytes of the temporaries by which angles and blocks are worked out, about."""
+        sizes = {CONES: self.cones, SETS: sets, SAMPLES: samples}
+
+        def batch(labels: tuple[str, ...]) -> int:
+            return math.prod(sizes[x] for x in labels)
+
+        slots = self.program.slots
+        angles = [3 * 8 * t.rows * batch(labels) for labels, t in self.tables.items()]
+        entries = [
+            4 ** self.blocks[b.element].num_qubits * batch(slots[b.slot].labels)
+            for b in self.program.blocks
+        ]
+        # generator, eigenvectors, their product and the result of a block are complex128
+        return max(angles, default=0) + 4 * 16 * sum(entries)
 
 
 def make_job(program: Program, cones: Sequence[Cone], weight_index: Mapping[str, int]) -> Job:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,7 +41,7 @@ class Slot:
     @cached_property
     def size(self) -> int:
         """Elements for one point of the batch."""
-        return int(np.prod(self.shape, dtype=np.int64))
+        return math.prod(self.shape)
 
     @property
     def planes(self) -> int:
@@ -142,9 +144,14 @@ class Program:
     sliced: tuple[int, ...]
 
     @cached_property
+    def memo(self) -> dict[tuple[str, Step], Any]:
+        """What has been worked out about steps, kept as long as the program."""
+        return {}
+
+    @cached_property
     def slices(self) -> int:
         """Number of slices."""
-        return int(np.prod([self.network.sizes[i] for i in self.sliced], dtype=np.int64))
+        return math.prod([self.network.sizes[i] for i in self.sliced])
 
     @cached_property
     def exported(self) -> frozenset[int]:
@@ -163,7 +170,7 @@ class Program:
         """Multiply-adds of one run over a batch of the given sizes, all slices."""
         total = 0
         for stage in self.stages:
-            batch = int(np.prod([sizes[x] for x in stage.labels], dtype=np.int64))
+            batch = math.prod([sizes[x] for x in stage.labels])
             total += batch * sum(self.step_size(step) for step in stage.steps)
         return total * self.slices
 
@@ -171,5 +178,5 @@ class Program:
         """Real multiply-adds of a step for one point of the batch."""
         size = dict(zip(self.slots[step.left].indices, self.slots[step.left].shape, strict=True))
         size |= zip(self.slots[step.right].indices, self.slots[step.right].shape, strict=True)
-        points = int(np.prod([n for i, n in size.items() if i not in self.sliced], dtype=np.int64))
+        points = math.prod([n for i, n in size.items() if i not in self.sliced])
         return points * self.slots[step.left].planes * self.slots[step.right].planes

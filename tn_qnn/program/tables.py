@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -35,11 +36,19 @@ class Roles:
 
     def count(self, indices: Iterable[int]) -> int:
         """Number of values that some indices take together."""
-        return int(np.prod([self.sizes[i] for i in indices], dtype=np.int64))
+        return math.prod([self.sizes[i] for i in indices])
 
 
 def roles(program: Program, step: Step) -> Roles:
     """Sort the indices of a step by role; sliced indices have none."""
+    key = ("roles", step)
+    if key not in program.memo:
+        program.memo[key] = _roles(program, step)
+    found: Roles = program.memo[key]
+    return found
+
+
+def _roles(program: Program, step: Step) -> Roles:
     left, right, out = (program.slots[s] for s in (step.left, step.right, step.out))
     sizes = dict(zip(left.indices, left.shape, strict=True))
     sizes |= dict(zip(right.indices, right.shape, strict=True))
@@ -77,13 +86,19 @@ def offsets(slot: Slot, indices: Iterable[int], sizes: Mapping[int, int]) -> NDA
     return total
 
 
-def step_tables(
-    program: Program, step: Step
-) -> tuple[tuple[int, int, int, int], NDArray[np.int64]]:
+def step_tables(program: Program, step: Step) -> tuple[tuple[int, ...], NDArray[np.int64]]:
     """Sizes (H, M, N, K) and the nine offset tables of a step, one after the other.
 
     The order of the tables is left h, m, k; right h, k, n; out h, m, n.
     """
+    key = ("tables", step)
+    if key not in program.memo:
+        program.memo[key] = _step_tables(program, step)
+    found: tuple[tuple[int, ...], NDArray[np.int64]] = program.memo[key]
+    return found
+
+
+def _step_tables(program: Program, step: Step) -> tuple[tuple[int, ...], NDArray[np.int64]]:
     r = roles(program, step)
     left, right, out = (program.slots[s] for s in (step.left, step.right, step.out))
     parts = [
@@ -91,4 +106,4 @@ def step_tables(
         *(offsets(right, x, r.sizes) for x in (r.h, r.k, r.n)),
         *(offsets(out, x, r.sizes) for x in (r.h, r.m, r.n)),
     ]
-    return (r.count(r.h), r.count(r.m), r.count(r.n), r.count(r.k)), np.concatenate(parts)
+    return tuple(r.count(x) for x in (r.h, r.m, r.n, r.k)), np.concatenate(parts)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import product
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -17,18 +17,22 @@ from tn_qnn.backends.cpu.memory_map import (
     KernelTables,
     MemoryMap,
     Sizes,
+    dense_stages,
     kernel_tables,
     make_map,
 )
 from tn_qnn.backends.memory import Budget
 from tn_qnn.backends.protocol import Executor
 from tn_qnn.errors import BackendError, MemoryBudgetError
-from tn_qnn.network.labels import LABELS
+from tn_qnn.machine import num_cores
+from tn_qnn.network.labels import LABELS, SAMPLES, SETS
+from tn_qnn.program.arena import ALIGN
 from tn_qnn.program.job import Job, block_slot_values
 from tn_qnn.program.program import Slot
 
 Array = NDArray[Any]
-KEPT_ARENAS = 4
+Stages = frozenset[tuple[str, ...]]  # label sets of stages
+KEPT_ARENAS, KEPT_MAPS = 4, 64
 LARGE_ANGLE = 8.0
 
 
@@ -39,6 +43,7 @@ class Arena:
     memory: MemoryMap
     tables: KernelTables
     data: Array
+    fed: bool = False
     constant_stage_done: bool = False
 
     @cached_property
@@ -101,14 +106,19 @@ class CpuExecutor:
     dtype: np.dtype[Any]
     threads: int
     budget: Budget
-    arenas: dict[Sizes, Arena] = field(default_factory=dict)
-    maps: dict[Sizes, MemoryMap] = field(default_factory=dict)
+    arenas: dict[tuple[Sizes, Stages], Arena] = field(default_factory=dict)
+    maps: dict[tuple[Sizes, Stages], MemoryMap] = field(default_factory=dict)
+    dense: dict[Sizes, Stages] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def forecast(self, sets: int, samples: int) -> int:
         """See :class:`~tn_qnn.backends.protocol.Executor`."""
         sizes = Sizes(self.job.cones, sets, samples)
-        return self._map(sizes).total_bytes(self.dtype.itemsize, self.threads)
+        return self._bytes(sizes, dense_stages(self.job.program, sizes))
+
+    def _bytes(self, sizes: Sizes, dense: Stages) -> int:
+        run = self._map(sizes, dense).total_bytes(self.dtype.itemsize, self.threads)
+        return run + self.job.input_bytes(sizes.sets, sizes.samples)
 
     def run(self, weights: Array, features: Array) -> Array:
         """See :class:`~tn_qnn.backends.protocol.Executor`."""
@@ -116,53 +126,67 @@ class CpuExecutor:
             return self._run(weights, features)
 
     def _run(self, weights: Array, features: Array) -> Array:
-        sets, samples = weights.shape[0], features.shape[0]
-        p, s = self._chunk(sets, samples)
-        if (p, s) == (sets, samples):
-            return self._run_chunk(weights, features)
+        whole = Sizes(self.job.cones, weights.shape[0], features.shape[0])
+        dense = (
+            dense_stages(self.job.program, whole)
+            if whole not in self.dense
+            else (self.dense[whole])
+        )
+        self.dense[whole] = dense
+        p, s = self._chunk(whole, dense)
+        if (p, s) == (whole.sets, whole.samples):
+            return self._run_chunk(weights, features, dense)
         rows = []
-        for i in range(0, sets, p):
+        for i in range(0, whole.sets, p):
             row = [
                 self._run_chunk(
                     weights[i : i + p] if weights.ndim == 2 else weights[i : i + p, j : j + s],
                     features[j : j + s],
+                    dense,
                 )
-                for j in range(0, samples, s)
+                for j in range(0, whole.samples, s)
             ]
             rows.append(np.concatenate(row, axis=3) if row[0].shape[3] == s else row[0])
         return np.concatenate(rows, axis=2) if rows[0].shape[2] == p else rows[0]
 
-    def _chunk(self, sets: int, samples: int) -> tuple[int, int]:
+    def _chunk(self, whole: Sizes, dense: Stages) -> tuple[int, int]:
         """The largest halves of halves of the batch that fit in the budget."""
-        if Sizes(self.job.cones, sets, samples) in self.arenas:
-            return sets, samples
+        if (whole, dense) in self.arenas:
+            return whole.sets, whole.samples
         budget = self.budget.bytes()
-        p, s = sets, samples
-        while (need := self.forecast(p, s)) > budget:
+        p, s = whole.sets, whole.samples
+        while (need := self._bytes(Sizes(whole.cones, p, s), dense)) > budget:
             if p == 1 and s == 1:
                 raise MemoryBudgetError(
                     f"memory: one sample needs {need:,} bytes, the budget is {budget:,};"
                     " give more memory or a smaller circuit"
                 )
-            p, s = (p, -(-s // 2)) if s > 16 or p == 1 else (-(-p // 2), s)
+            p, s = (p, -(-s // 2)) if s > ALIGN or p == 1 else (-(-p // 2), s)
         return p, s
 
-    def _map(self, sizes: Sizes) -> MemoryMap:
-        if sizes not in self.maps:
-            self.maps[sizes] = make_map(self.job.program, sizes)
-        return self.maps[sizes]
+    def _map(self, sizes: Sizes, dense: Stages) -> MemoryMap:
+        key = (sizes, dense)
+        if key not in self.maps:
+            if len(self.maps) >= KEPT_MAPS:
+                self.maps.clear()
+            self.maps[key] = make_map(self.job.program, sizes, dense)
+        return self.maps[key]
 
-    def _arena(self, sizes: Sizes) -> Arena:
-        found = self.arenas.pop(sizes, None) or self._new_arena(sizes)
-        self.arenas[sizes] = found  # last used, last out
-        while len(self.arenas) > KEPT_ARENAS:
-            del self.arenas[next(iter(self.arenas))]
+    def _arena(self, sizes: Sizes, dense: Stages) -> Arena:
+        key = (sizes, dense)
+        found = self.arenas.pop(key, None)
+        if found is None:
+            found = self._new_arena(sizes, dense)
+            held = [*(a.data.nbytes for a in self.arenas.values()), found.data.nbytes]
+            while self.arenas and (len(held) > KEPT_ARENAS or sum(held) > self.budget.bytes()):
+                del self.arenas[next(iter(self.arenas))], held[0]
+        self.arenas[key] = found  # last used, last out
         return found
 
-    def _new_arena(self, sizes: Sizes) -> Arena:
+    def _new_arena(self, sizes: Sizes, dense: Stages) -> Arena:
         from tn_qnn.backends.cpu.kernel import new_arena
 
-        memory = self._map(sizes)
+        memory = self._map(sizes, dense)
         itemsize = self.dtype.itemsize
         scalars = memory.arena_scalars(itemsize, self.threads)
         tables = kernel_tables(memory, itemsize, self.threads)
@@ -174,29 +198,37 @@ class CpuExecutor:
             view[2] = 1
         return arena
 
-    def _run_chunk(self, weights: Array, features: Array) -> Array:
-        arena = self._arena(Sizes(self.job.cones, weights.shape[0], features.shape[0]))
+    def _run_chunk(self, weights: Array, features: Array, dense: Stages) -> Array:
+        sizes = Sizes(self.job.cones, weights.shape[0], features.shape[0])
+        arena = self._arena(sizes, dense)
         self._feed(arena, weights, features)
         program = self.job.program
-        total: Array | None = None
-        for values in product(*(range(program.network.sizes[i]) for i in program.sliced)):
-            self._run_slice(arena, dict(zip(program.sliced, values, strict=True)))
-            result = arena.read(program.output)
-            total = result if program.slices == 1 else result + (0 if total is None else total)
-        assert total is not None
+        if program.slices == 1:
+            self._run_slice(arena, {})
+            total = arena.read(program.output)
+        else:
+            total = np.zeros(())  # float64: thousands of slices would lose digits of float32
+            for values in product(*(range(program.network.sizes[i]) for i in program.sliced)):
+                self._run_slice(arena, dict(zip(program.sliced, values, strict=True)))
+                total = total + arena.read(program.output)
         if total.shape[1] == self.job.cones:
             return total
         return np.broadcast_to(total, (len(total), self.job.cones, *total.shape[2:]))
 
     def _feed(self, arena: Arena, weights: Array, features: Array) -> None:
         for labels, table in self.job.tables.items():
-            angles = _reduced(table.evaluate(weights, features)).astype(self.dtype, copy=False)
+            if arena.fed and not {SETS, SAMPLES} & set(labels):
+                continue  # depends on neither weights nor data
+            angles = table.evaluate(weights, features)
+            if self.dtype == np.float32:
+                angles = _reduced(angles).astype(np.float32)
             view = arena.angle_views[labels]
             np.cos(angles, out=view[0])
             np.sin(angles, out=view[1])
         matrices = {e: table.matrices(weights) for e, table in self.job.blocks.items()}
         for entry in self.job.program.blocks:
             arena.write(entry.slot, block_slot_values(entry, matrices[entry.element]))
+        arena.fed = True
 
     def _run_slice(self, arena: Arena, fixed: dict[int, int]) -> None:
         from tn_qnn.backends.cpu.kernel import run_stages
@@ -216,11 +248,12 @@ class CpuExecutor:
     def _run_dense(self, arena: Arena, labels: tuple[str, ...], fixed: dict[int, int]) -> None:
         program = self.job.program
         stage = next(stage for stage in program.stages if stage.labels == labels)
-        wanted = {slot for step in stage.steps for slot in (step.left, step.right)}
+        made = {step.out for step in stage.steps}
+        wanted = {slot for step in stage.steps for slot in (step.left, step.right)} - made
         values = {
             number: _spread(program.slots[number], arena.read(number))
             for number in wanted
-            if number in arena.memory.places and number not in {s.out for s in stage.steps}
+            if number in arena.memory.places
         }
         for number, value in run_dense(program, stage, values, fixed).items():
             flat = np.moveaxis(value, (0, 1, 2), (-3, -2, -1))
@@ -254,17 +287,23 @@ class CpuBackend:
     name: str = "cpu"
 
     def __post_init__(self) -> None:
-        if self.threads is not None and (not isinstance(self.threads, int) or self.threads < 1):
-            raise BackendError(f"threads: an integer >= 1 expected, not {self.threads!r}")
+        given = self.threads
+        if given is not None and (
+            isinstance(given, bool) or not isinstance(given, Integral) or given < 1
+        ):
+            raise BackendError(f"threads: an integer >= 1 expected, not {given!r}")
 
     def prepare(self, job: Job, dtype: np.dtype[Any], budget: Budget) -> Executor:
-        """Bind a job."""
-        return CpuExecutor(job, dtype, self.workers, budget)
+        """Bind a job, with fewer threads where their scratch would not fit."""
+        executor = CpuExecutor(job, dtype, self.workers, budget)
+        while executor.threads > 1 and executor.forecast(1, 1) > budget.bytes():
+            executor.threads //= 2
+        return executor
 
     @property
     def workers(self) -> int:
         """Threads that runs use."""
-        return self.threads or len(os.sched_getaffinity(0))
+        return self.threads or num_cores()
 
     def speed(self, dtype: str) -> float:
         """Multiply-adds a second to expect, measured on this machine."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -48,7 +49,7 @@ def dense_peak(program: Program, stage: Stage, sizes: Mapping[str, int]) -> int:
 
     def scalars(number: int) -> int:
         slot = program.slots[number]
-        batch = int(np.prod([sizes[x] for x in slot.labels], dtype=np.int64))
+        batch = math.prod(sizes[x] for x in slot.labels)
         return slot.size * slot.planes * batch
 
     last_use = {slot: now for now, s in enumerate(stage.steps) for slot in (s.left, s.right)}

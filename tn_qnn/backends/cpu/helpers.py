@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import sys
 import threading
 from collections.abc import Callable
 from queue import SimpleQueue
@@ -61,11 +62,17 @@ class Helpers:
 def _help(jobs: SimpleQueue[tuple[Job, int] | None]) -> None:
     """Run jobs until there comes a None, and leave that to the next thread."""
     while item := jobs.get():
-        item[0](item[1])
+        try:
+            item[0](item[1])
+        except Exception:
+            report = [*sys.exc_info(), threading.current_thread()]
+            threading.excepthook(threading.ExceptHookArgs(report))
+            del report
         del item  # while this thread waits, it must not keep anything alive
     jobs.put(None)
 
 
 HELPERS = Helpers()
-os.register_at_fork(after_in_child=HELPERS.reset)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=HELPERS.reset)
 atexit.register(HELPERS.stop)

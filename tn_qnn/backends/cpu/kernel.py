@@ -6,7 +6,7 @@ scratch of the thread that works on it, best small enough for the L1 cache.
 
 Threads claim tiles one at a time, and nobody waits for a thread that has not come: the caller's own
 begins at once, helpers from a pool join when the system lets them run, and a stage is done when all
-its tiles are. So a core that is busy with something else costs no more than its share of the work.
+its tiles are. Only a helper that the system interrupts in the middle of a tile holds a stage up.
 """
 
 from __future__ import annotations
@@ -238,7 +238,7 @@ def _launchers() -> tuple[Any, Any]:
 def _share(runner: Any, arguments: tuple[Any, ...], workers: int) -> None:
     """Run a stage on the caller's thread, and on those of helpers that come in time."""
     board = np.zeros(2, np.int64)
-    launcher = _launchers()[1]
+    launcher, own = _launchers()[1], (runner.address, *arguments, board, 0)
 
     def join(worker: int) -> None:
         # A helper may come when the caller has long gone: it must hold the code, stage and board.
@@ -247,7 +247,7 @@ def _share(runner: Any, arguments: tuple[Any, ...], workers: int) -> None:
     try:
         HELPERS.ask(workers - 1, join)
     finally:  # even if interrupted: after this nobody is at work in the arena
-        launcher(runner.address, *arguments, board, 0)
+        launcher(*own)  # nothing else, where Python might see the next interrupt too soon
 
 
 def new_arena(size: int, dtype: Any) -> np.ndarray[Any, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,7 +20,7 @@ SPLAT, VECTOR, LOCAL = 0, 1, 2
 STEP_COLUMNS, OPERAND = 32, 8
 TILE_BYTES = 3 << 18  # of scratch a thread, to stay in its second-level cache
 MAX_TILE = 128
-DENSE_STEP = 1 << 15  # multiply-adds that a numpy call costs beside its work
+DENSE_STEP = 1 << 18  # multiply-adds that a step by numpy costs beside its work
 
 
 @dataclass(frozen=True)
@@ -141,8 +142,21 @@ class MemoryMap:
         return itemsize * (self.arena_scalars(itemsize, threads) + self.dense_scalars)
 
 
-def make_map(program: Program, sizes: Sizes) -> MemoryMap:
-    """Lay a program out for a batch size."""
+def make_map(
+    program: Program, sizes: Sizes, dense: frozenset[tuple[str, ...]] | None = None
+) -> MemoryMap:
+    """Lay a program out for a batch size.
+
+    Parameters
+    ----------
+    program, sizes
+        The program and the sizes of the batch, or of a chunk of it.
+    dense
+        Stages that run by BLAS; for a chunk those of the whole batch, so that it gives the same
+        bits as the whole. By default :func:`dense_stages` of the sizes.
+    """
+    if dense is None:
+        dense = dense_stages(program, sizes)
     by_label = sizes.of()
     label_sets = {slot.labels for slot in program.slots if slot.labels}
     layouts = {x: make_layout(x, by_label, is_flat(program, x)) for x in sorted(label_sets)}
@@ -167,16 +181,21 @@ def make_map(program: Program, sizes: Sizes) -> MemoryMap:
         plane = slot.size * extent
         places[number] = Place(top, extent, plane if slot.complex else 0)
         top += padded(plane * slot.planes)
-    dense = frozenset(x.labels for x in program.stages if _prefers_dense(program, x, by_label))
     scratch = {x.labels: allocate(program, x) for x in program.stages if x.labels not in dense}
     return MemoryMap(program, sizes, layouts, places, regions, dense, padded(top) + ALIGN, scratch)
+
+
+def dense_stages(program: Program, sizes: Sizes) -> frozenset[tuple[str, ...]]:
+    """Label sets of the stages that run by BLAS for a batch of these sizes."""
+    counts = sizes.of()
+    return frozenset(x.labels for x in program.stages if _prefers_dense(program, x, counts))
 
 
 def _prefers_dense(program: Program, stage: Stage, sizes: Mapping[str, int]) -> bool:
     """Few points of the batch and much work for each: lanes would run empty."""
     if not stage.labels:
         return True
-    batch = int(np.prod([sizes[x] for x in stage.labels]))
+    batch = math.prod(sizes[x] for x in stage.labels)
     work = sum(program.step_size(step) for step in stage.steps)
     wasted = work * (padded(batch) - batch)
     return batch < ALIGN and wasted > DENSE_STEP * len(stage.steps)

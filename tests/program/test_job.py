@@ -1,0 +1,93 @@
+"""Jobs: where values go, and the matrices of tensor-valued weights."""
+
+import numpy as np
+import pytest
+
+from tn_qnn.circuit.blocks import block_matrices, orthogonal, unitary
+from tn_qnn.circuit.circuit import Circuit
+from tn_qnn.circuit.observables import X, Y, Z, density_matrix, unpack_density
+from tn_qnn.circuit.slots import feature, weight
+from tn_qnn.program.compile import compile_program
+from tn_qnn.program.job import Job, block_slot_values, make_job
+
+from ..circuits import batches, plan_for
+
+
+def job_of(circuit: Circuit, observables: list) -> Job:  # type: ignore[type-arg]
+    (batch,) = batches(circuit, observables)
+    index = {name: k for k, name in enumerate(circuit.weights)}
+    return make_job(compile_program(batch.network, plan_for(batch.network)), batch.cones, index)
+
+
+def test_scatter_adds_coefficients_to_outputs() -> None:
+    circuit = Circuit(2).ry(feature(0), 0).cx(0, 1).ry(weight("a"), 1).ry(0.1, 0).cx(0, 1)
+    job = job_of(circuit, [X(0) @ Y(1), 2.0 * X(0) @ Y(1) - 3.0 * Y(0) @ X(1), Y(0) @ X(1)])
+    values = np.array([[[[10.0, 20.0]]], [[[1.0, 2.0]]]])  # (terms, cones, P, S)
+    out = np.zeros((3, 1, 2))
+    job.scatter.add(values, out)
+    np.testing.assert_array_equal(out[:, 0], [[10, 20], [17, 34], [1, 2]])
+
+
+def test_scatter_puts_every_cone_in_its_place() -> None:
+    circuit = Circuit(3).ry(feature(0), 0).ry(feature(1), 1).ry(feature(2), 2)
+    job = job_of(circuit, [Z(2), Z(0) + Z(1), -1.0 * Z(1)])
+    assert job.cones == 3
+    values = np.array([[[[5.0]], [[7.0]], [[11.0]]]])
+    order = [
+        e.angle.features
+        for c in batches(circuit, [Z(2), Z(0) + Z(1), -1.0 * Z(1)])[0].cones
+        for e in c.elements
+    ]
+    of_qubit = {next(iter(f)): values[0, k, 0, 0] for k, f in enumerate(order)}
+    out = np.zeros((3, 1, 1))
+    job.scatter.add(values, out)
+    want = [of_qubit[2], of_qubit[0] + of_qubit[1], -of_qubit[1]]
+    np.testing.assert_array_equal(out[:, 0, 0], want)
+
+
+def test_scatter_packs_density_matrices() -> None:
+    circuit = Circuit(3).rx(feature(0), 0).rx(feature(1), 2)
+    job = job_of(circuit, [density_matrix([0]), density_matrix([2])])
+    rho = np.array([[0.75, 0.1 - 0.2j], [0.1 + 0.2j, 0.25]])
+    values = np.stack([rho, rho.T], axis=-1).reshape(4, 2, 1, 1)
+    out = np.zeros((8, 1, 1))
+    job.scatter.add(values, out)
+    np.testing.assert_array_equal(unpack_density(out[:4, 0, 0]), rho)
+    np.testing.assert_array_equal(unpack_density(out[4:, 0, 0]), rho.T)
+
+
+@pytest.mark.parametrize("per_sample", [False, True])
+def test_matrices_of_blocks(per_sample: bool) -> None:
+    circuit = Circuit(4).rx(weight("first"), 0)
+    circuit.block(unitary("A"), [0, 1]).block(unitary("B"), [2, 3])
+    job = job_of(circuit.rx(weight("last"), 2), [X(1), X(3)][:1])
+    (table,) = {id(t): t for t in job.blocks.values()}.values()
+    rng = np.random.default_rng(0)
+    weights = rng.normal(
+        size=(2, 3, len(circuit.weights)) if per_sample else (2, len(circuit.weights))
+    )
+    found = table.matrices(weights)
+    assert found.shape == (1, 2, 3 if per_sample else 1, 4, 4)
+    columns = [circuit.weights.index(f"A[{i}]") for i in range(16)]
+    want = block_matrices(weights[..., columns], 2, False)
+    np.testing.assert_array_equal(found[0], want if per_sample else want[:, None])
+
+
+def test_slots_of_blocks_interleave_outputs_and_inputs() -> None:
+    job = job_of(Circuit(2).h(0).h(1).block(orthogonal("U"), [0, 1]), [X(1)])
+    entries = sorted(job.program.blocks, key=lambda b: b.conj)
+    u = np.arange(16.0).reshape(1, 1, 1, 4, 4)
+    flat = block_slot_values(entries[0], u)
+    want = u.reshape(2, 2, 2, 2).transpose(0, 2, 1, 3).reshape(-1)
+    np.testing.assert_array_equal(flat[:, 0, 0, 0], want)
+    complex_u = u * (1 + 2j)
+    np.testing.assert_array_equal(
+        block_slot_values(entries[1], complex_u), block_slot_values(entries[0], complex_u).conj()
+    )
+
+
+def test_blocks_on_zeros_keep_a_column() -> None:
+    job = job_of(Circuit(2).block(orthogonal("U"), [0, 1]), [X(1)])
+    u = np.arange(16.0).reshape(1, 1, 1, 4, 4)
+    flat = block_slot_values(job.program.blocks[0], u)
+    np.testing.assert_array_equal(flat[:, 0, 0, 0], u[0, 0, 0, :, 0])
