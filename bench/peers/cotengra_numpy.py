@@ -24,7 +24,7 @@ from tn_qnn.network.network import Tensor
 from tn_qnn.program.angles import AngleTable, angle_table
 
 TRIALS = 256  # of random greedy; with the reconfiguration about the time that search="fast" takes
-Find = Callable[[ConeBatch, Any, Any, Any], Any]
+Find = Callable[[ConeBatch, dict[str, int], tuple[Any, Any, Any]], Any]
 
 Array = NDArray[Any]
 
@@ -107,13 +107,16 @@ class Contraction:
 
         self.leaves = Leaves(batch, problem.weight_names, problem.dtype)
         network = batch.network
-        inputs = [(*t.indices, *labels_of(t)) for t in network.tensors]
         used = [label for label in LABELS if any(label in t.labels for t in network.tensors)]
-        output = (*network.output, *used)
-        counts: dict[Any, int] = {CONES: len(batch.cones), SETS: sets, SAMPLES: samples}
-        sizes: dict[Any, int] = {**counts, **dict(enumerate(network.sizes))}
-        path = find(batch, inputs, output, sizes)
-        self.expression = ctg.array_contract_expression(inputs, output, sizes, optimize=path)
+        counts = {CONES: len(batch.cones), SETS: sets, SAMPLES: samples}
+        # Characters, because cotengra's compiled search takes no other names.
+        name = {x: ctg.get_symbol(k) for k, x in enumerate([*LABELS, *range(len(network.sizes))])}
+        inputs = [[name[x] for x in (*t.indices, *labels_of(t))] for t in network.tensors]
+        output = [name[x] for x in (*network.output, *used)]
+        present = {x for term in inputs for x in term}
+        sizes = {name[x]: n for x, n in [*counts.items(), *enumerate(network.sizes)]}
+        spec = (inputs, output, {x: n for x, n in sizes.items() if x in present})
+        self.expression = ctg.array_contract_expression(*spec, optimize=find(batch, counts, spec))
         self.shape = (-1, *(counts[x] if x in used else 1 for x in LABELS))
         rows = [
             (output, term * len(batch.cones) + k, coefficient)
@@ -131,13 +134,11 @@ class Contraction:
         np.add.at(out, self.outputs, flat[self.rows] * self.coefficients[:, None, None])
 
 
-def searched(batch: ConeBatch, inputs: Any, output: Any, sizes: Any) -> Any:
+def searched(batch: ConeBatch, counts: dict[str, int], spec: tuple[Any, Any, Any]) -> Any:
     """Cotengra's path, as a tree."""
     import cotengra as ctg
 
-    used = {index: sizes[index] for term in inputs for index in term}
-    optimizer = ctg.RandomGreedyOptimizer(max_repeats=TRIALS, seed=0, parallel=False)
-    tree = optimizer.search(inputs, output, used)
+    tree = ctg.RandomGreedyOptimizer(max_repeats=TRIALS, seed=0, parallel=False).search(*spec)
     return tree.subtree_reconfigure()
 
 

@@ -12,9 +12,9 @@ from tn_qnn.plan.find import find_plan
 from tn_qnn.plan.network import topology_of
 
 
-def ours(batch: ConeBatch, inputs: Any, output: Any, sizes: Any) -> Any:
+def ours(batch: ConeBatch, counts: dict[str, int], spec: Any) -> Any:
     """The path of search="fast", as positions in a shrinking list."""
-    plan = find_plan(topology_of(batch.network, sizes[SETS], sizes[SAMPLES]), "fast")
+    plan = find_plan(topology_of(batch.network, counts[SETS], counts[SAMPLES]), "fast")
     alive = list(range(len(batch.network.tensors)))
     path = []
     for step, pair in enumerate(plan.path):

@@ -51,7 +51,7 @@ def test_a_network_by_numpys_einsum_in_one_go() -> None:
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_values_are_of_the_dtype(dtype: str) -> None:
     circuit = Circuit(2).ry(feature(0), 0).cx(0, 1).rx(weight("a"), 1)
-    for readout, kinds in ((Z(1), "f"), (density_matrix([0]), "c")):
+    for readout, kinds in ((Z(1), "f"), (density_matrix([1]), "c")):
         (batch,) = batches(circuit, [readout])
         values = run_cones(
             batch.network, batch.cones, ("a",), np.ones((2, 1)), np.ones((3, 1)),

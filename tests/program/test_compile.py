@@ -128,7 +128,7 @@ def test_depth_first_leaves_few_results_waiting() -> None:
             most = max(most, alive)
         return most
 
-    path = tuple([*pairs, *comb])
+    path = (*pairs, *comb)
     assert waiting(path) == 16
     assert waiting(depth_first(path, 32)) <= 2
 

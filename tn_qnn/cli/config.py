@@ -52,7 +52,7 @@ class TrainConfig:
     encoding: str = "angle"
     steps: int = 2000
     batch_size: int = 64
-    directions: int = 8
+    directions: int = 16
     learning_rate: float = 0.05
     validate_every: int = 50
     seed: int = 0
@@ -95,7 +95,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("training")
     add("--steps", "default: 2000", type=count, metavar="N")
     add("--batch-size", "samples a step (default: 64)", type=count, metavar="N")
-    add("--directions", "random directions a step (default: 8)", type=count, metavar="N")
+    add("--directions", "random directions a step (default: 16)", type=count, metavar="N")
     add("--learning-rate", "default: 0.05", type=positive, metavar="RATE")
     add("--validate-every", "steps (default: 50)", type=count, metavar="N")
     add("--seed", "of split, weights, minibatches and directions (default: 0)", type=seed,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import shutil
 import sys
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -100,12 +101,17 @@ def run(args: argparse.Namespace) -> int:
 
 def make_estimator(config: TrainConfig, dataset: Dataset, folder: Path) -> Any:
     """The estimator of a configuration, not fitted, which keeps its checkpoint in the folder."""
+    from tn_qnn.models.digits_model import digits_classifier
     from tn_qnn.models.estimators import QNNClassifier, QNNRegressor
 
-    names = [name for name in asdict(config) if name not in NO_PARAMETERS]
-    kind = QNNRegressor if dataset.task == REGRESSION else QNNClassifier
+    chosen = {n: value for n, value in asdict(config).items() if n not in NO_PARAMETERS}
+    kind: Callable[..., Any] = QNNRegressor if dataset.task == REGRESSION else QNNClassifier
+    if config.data == "digits":
+        kind = digits_classifier
+        if config.encoding == "angle":
+            del chosen["encoding"]  # the digits' own: angles, with the pixels in Z-order
     return kind(
-        **{name: getattr(config, name) for name in names},
+        **chosen,
         callbacks=[] if sys.stderr.isatty() else [Lines()],
         checkpoint=folder,
         progress=None,
