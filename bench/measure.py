@@ -192,7 +192,7 @@ class Measurement:
         errors = [float(np.max(np.abs(outputs - reference))) for reference in references]
         error = max(errors, default=None)
         if error is None or error <= TOLERANCE:
-            return {"error": error}
+            return {"error": error, "largest": float(np.max(np.abs(outputs)))}
         return {"status": "wrong", "reason": f"outputs differ by {error:.3g}", "error": error}
 
     def turn(self, name: str, turn: int) -> None:

@@ -102,7 +102,7 @@ _ALL = (
         "Circuit.local_expectation, ReusableHyperOptimizer, one evaluation at a time",
         "quimb_circuit",
         ("quimb", "cotengra"),
-        ("quimb", "cotengra"),
+        ("quimb", "cotengra", "kahypar", "optuna", "cmaes"),  # the last three where they are found
         batch=1,
     ),
     Peer(

@@ -26,7 +26,7 @@ from tn_qnn.circuit.observables import (
     unpack_density,
 )
 from tn_qnn.circuit.slots import feature, weight
-from tn_qnn.errors import InputError
+from tn_qnn.errors import BackendError
 from tn_qnn.models.qnn import QNN, expectation
 
 from ..circuits import (
@@ -393,7 +393,7 @@ def test_expectation() -> None:
 
 def test_expectation_verifies(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tn_qnn.dense.expectation", lambda *arguments: 0.5)
-    with pytest.raises(InputError, match=r"verify: the dense simulator differs by 0\.5"):
+    with pytest.raises(BackendError, match=r"verify: the dense simulator differs by 0\.5"):
         expectation(Circuit(1), Z(0), verify=True)
 
 

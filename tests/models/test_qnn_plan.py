@@ -12,7 +12,7 @@ from tn_qnn.backends.cpu import backend as cpu_backend
 from tn_qnn.circuit.ansatz import brickwork, tree
 from tn_qnn.circuit.circuit import Circuit
 from tn_qnn.circuit.encodings import angle
-from tn_qnn.circuit.graphs import grid, line
+from tn_qnn.circuit.graphs import Graph, grid, line
 from tn_qnn.circuit.observables import X, Z
 from tn_qnn.circuit.slots import feature
 from tn_qnn.errors import MemoryBudgetError
@@ -131,7 +131,10 @@ def test_memory_of_a_line_is_linear_in_qubits() -> None:
 
 
 def grid_circuit(side: int, layers: int) -> Circuit:
-    return angle(side * side).compose(brickwork(grid(side, side), layers))
+    """RY on every qubit, then CZ along one colour: a horizontal, a vertical one, in turn."""
+    colours = grid(side, side).layers
+    turned = Graph(side * side, (colours[0], colours[2], colours[1], colours[3]))
+    return angle(side * side).compose(brickwork(turned, layers))
 
 
 def test_small_grid_against_the_dense_simulator() -> None:
@@ -153,23 +156,25 @@ def test_grid_of_64_qubits_on_both_backends() -> None:
     np.testing.assert_allclose(models[0](weights, data), models[1](weights, data), atol=1e-12)
 
 
-@pytest.mark.slow
-def test_grid_of_64_qubits_and_8_layers_is_exact() -> None:
-    """By two plans, one of them sliced, and by the other backend in another precision."""
-    circuit = grid_circuit(8, 8)
-    free = checked_model(circuit, [Z(27)], search="fast", sets=1, samples=1)
+@pytest.mark.parametrize(("layers", "wires"), [(8, 48), (10, 64)])
+def test_deep_grids_are_exact_sliced_or_not(layers: int, wires: int) -> None:
+    """By two plans and by the other backend; the cone of 10 layers is all 64 qubits."""
+    circuit = grid_circuit(8, layers)
+    free = checked_model(circuit, [Z(27)], search="fast", sets=1, samples=1, threads=1)
+    (cone,) = free.readouts.batches[0].cones
+    assert cone.num_wires == wires
     weights, data = random_batch(np.random.default_rng(0), free, 1, 1)
     value = free(weights, data)
-    (job,) = free.jobs
-    assert job.program.network.real
-    half = 8 * job.program.plan.cost.peak_elements // 4
-    sliced = checked_model(circuit, [Z(27)], search="fast", sets=1, samples=1, memory=half)
-    assert sliced.jobs[0].program.slices > 1
+    (executor,) = free._prepared(False)
+    assert executor.job.program.network.real
+    memory = executor.forecast(1, 1) // 2
+    tight = checked_model(
+        circuit, [Z(27)], search="fast", sets=1, samples=1, threads=1, memory=memory
+    )
+    assert all(job.program.slices > 1 for job in tight.jobs)
+    np.testing.assert_allclose(tight(weights, data), value, atol=1e-11)
     slow = checked_model(circuit, [Z(27)], search="fast", sets=1, samples=1, backend="einsum")
     np.testing.assert_allclose(slow(weights, data), value, atol=1e-11)
-    executor = cpu_backend.CpuBackend().prepare(sliced.jobs[0], np.dtype("float64"), free.budget)
-    got = executor.run(weights, data)
-    np.testing.assert_allclose(got[0, 0], value[..., 0], atol=1e-11)
 
 
 def test_a_grid_too_large_is_refused_before_anything_is_allocated(
@@ -179,7 +184,7 @@ def test_a_grid_too_large_is_refused_before_anything_is_allocated(
         raise AssertionError("an arena was allocated")
 
     monkeypatch.setattr("tn_qnn.backends.cpu.kernel.new_arena", never)
-    model = QNN(grid_circuit(8, 10), [Z(27)], search="greedy", memory=20_000, sets=1, samples=1)
+    model = QNN(grid_circuit(5, 6), [Z(12)], search="greedy", memory=20_000, sets=1, samples=1)
     weights, data = random_batch(np.random.default_rng(0), model, 1, 1)
     with pytest.raises(MemoryBudgetError, match=r"needs [\d,]+ (bytes|elements)"):
         model(weights, data)
@@ -233,18 +238,21 @@ RESIDENT = """
 import numpy as np, psutil
 from tn_qnn.circuit.ansatz import brickwork
 from tn_qnn.circuit.encodings import angle
+from tn_qnn.circuit.graphs import Graph, grid
 from tn_qnn.circuit.observables import Z
 from tn_qnn.models.qnn import QNN
 
-def model(n, depth):
-    return QNN(angle(n).compose(brickwork(n, depth)), [Z(n // 2)], search="greedy", threads=1)
+def model(side, layers):
+    a, b, c, d = grid(side, side).layers
+    circuit = angle(side * side).compose(brickwork(Graph(side * side, (a, c, b, d)), layers))
+    return QNN(circuit, [Z(side * side // 2)], threads=1)
 
-small = model(8, 3)  # whatever is loaded and compiled once
-small(np.zeros(small.num_weights), np.zeros((64, 8)))
-big = model(24, 10)
+small = model(3, 4)  # whatever is loaded and compiled once
+small(np.zeros(small.num_weights), np.zeros((64, 9)))
+big = model(8, 10)
 (executor,) = big._prepared(False)
-forecast = executor.forecast(8, 4096)
-weights, data = np.zeros((8, big.num_weights)), np.zeros((4096, 24))
+forecast = executor.forecast(1, 64)
+weights, data = np.zeros((1, big.num_weights)), np.zeros((64, 64))
 before = psutil.Process().memory_info().rss
 executor.run(weights, data)
 print(forecast, psutil.Process().memory_info().rss - before)

@@ -98,6 +98,12 @@ def step_tables(program: Program, step: Step) -> tuple[tuple[int, ...], NDArray[
     return found
 
 
+def table_bytes(program: Program, step: Step) -> int:
+    """Bytes of a step's tables, without making them."""
+    r = roles(program, step)
+    return 8 * (3 * r.count(r.h) + 2 * (r.count(r.m) + r.count(r.n) + r.count(r.k)))
+
+
 def _step_tables(program: Program, step: Step) -> tuple[tuple[int, ...], NDArray[np.int64]]:
     r = roles(program, step)
     left, right, out = (program.slots[s] for s in (step.left, step.right, step.out))

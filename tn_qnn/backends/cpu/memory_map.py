@@ -14,7 +14,7 @@ from tn_qnn.backends.cpu.dense_stage import dense_peak
 from tn_qnn.network.labels import CONES, SAMPLES, SETS
 from tn_qnn.program.arena import ALIGN, Layout, Scratch, allocate, is_flat, make_layout, padded
 from tn_qnn.program.program import Program, Stage
-from tn_qnn.program.tables import element_strides, step_tables
+from tn_qnn.program.tables import element_strides, step_tables, table_bytes
 
 SPLAT, VECTOR, LOCAL = 0, 1, 2
 STEP_COLUMNS, OPERAND = 32, 8
@@ -137,9 +137,16 @@ class MemoryMap:
         stages = (stage for stage in self.program.stages if stage.labels in self.dense)
         return max((dense_peak(self.program, x, self.sizes.of()) for x in stages), default=0)
 
+    @cached_property
+    def table_bytes(self) -> int:
+        """The kernel's tables: those kept with the program, and joined in one piece."""
+        steps = [x for s in self.program.stages if s.labels not in self.dense for x in s.steps]
+        return sum(2 * table_bytes(self.program, x) + 8 * STEP_COLUMNS for x in steps)
+
     def total_bytes(self, itemsize: int, threads: int) -> int:
-        """All that a run holds: the arena, and beside it the arrays of dense stages."""
-        return itemsize * (self.arena_scalars(itemsize, threads) + self.dense_scalars)
+        """All that a run holds: arena, tables, and the arrays of dense stages."""
+        scalars = self.arena_scalars(itemsize, threads) + self.dense_scalars
+        return itemsize * scalars + self.table_bytes
 
 
 def make_map(
