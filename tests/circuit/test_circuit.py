@@ -145,6 +145,14 @@ def test_unitaries_are_kept_to_the_bit() -> None:
     assert Circuit(3).unitary(u.tolist(), [2, 0]).operations == (op,)
 
 
+def test_unitaries_of_three_and_four_qubits() -> None:
+    for k in (3, 4):
+        u = random_unitary(np.random.default_rng(k), 2**k)
+        circuit = Circuit(k).unitary(u, range(k))
+        np.testing.assert_allclose(matrix_of(circuit, {}), u, atol=1e-14)
+        np.testing.assert_allclose(matrix_of(circuit.inverse(), {}), u.conj().T, atol=1e-14)
+
+
 def test_a_circuit_may_be_drawn_from_its_method() -> None:
     assert "h" in Circuit(1).h(0).draw().lower()
 
@@ -255,10 +263,10 @@ CIRCUITS: dict[str, Case] = {
         CircuitError,
         r"unitary: .* not \(4, 4\) on 1",
     ),
-    "matrix on three": (
-        lambda: Circuit(3).unitary(np.eye(8), [0, 1, 2]),
+    "matrix on five": (
+        lambda: Circuit(5).unitary(np.eye(32), range(5)),
         CircuitError,
-        "unitary: a .* on 3",
+        "unitary: a .* on 5",
     ),
     "block no block": (
         lambda: Circuit(2).block("U", [0]),

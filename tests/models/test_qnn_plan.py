@@ -3,12 +3,11 @@
 import gc
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
 
-from tn_qnn.backends.cpu import backend as cpu_backend
 from tn_qnn.circuit.ansatz import brickwork, tree
 from tn_qnn.circuit.circuit import Circuit
 from tn_qnn.circuit.encodings import angle
@@ -167,11 +166,11 @@ def test_deep_grids_are_exact_sliced_or_not(layers: int, wires: int) -> None:
     value = free(weights, data)
     (executor,) = free._prepared(False)
     assert executor.job.program.network.real
-    memory = executor.forecast(1, 1) // 2
+    memory = executor.forecast(1, 1) // (2 if layers == 10 else 1)
     tight = checked_model(
         circuit, [Z(27)], search="fast", sets=1, samples=1, threads=1, memory=memory
     )
-    assert all(job.program.slices > 1 for job in tight.jobs)
+    assert all((job.program.slices > 1) == (layers == 10) for job in tight.jobs)
     np.testing.assert_allclose(tight(weights, data), value, atol=1e-11)
     slow = checked_model(circuit, [Z(27)], search="fast", sets=1, samples=1, backend="einsum")
     np.testing.assert_allclose(slow(weights, data), value, atol=1e-11)
@@ -245,7 +244,7 @@ from tn_qnn.models.qnn import QNN
 def model(side, layers):
     a, b, c, d = grid(side, side).layers
     circuit = angle(side * side).compose(brickwork(Graph(side * side, (a, c, b, d)), layers))
-    return QNN(circuit, [Z(side * side // 2)], threads=1)
+    return QNN(circuit, [Z(side * side // 2 - side // 2 - 1)], threads=1)
 
 small = model(3, 4)  # whatever is loaded and compiled once
 small(np.zeros(small.num_weights), np.zeros((64, 9)))
@@ -265,7 +264,7 @@ def test_resident_memory_grows_as_forecast() -> None:
         [sys.executable, "-c", RESIDENT], capture_output=True, text=True, check=True
     ).stdout
     forecast, grown = map(int, out.split())
-    assert forecast > 100e6
+    assert forecast > 30e6
     assert 0.8 * forecast < grown < 1.2 * forecast
 
 
@@ -285,9 +284,8 @@ def test_models_let_go_of_their_memory() -> None:
 def test_one_feature_on_every_qubit() -> None:
     """1,000 rotations by one number: a cone of one gate, once a qubit."""
     circuit = Circuit(1000)
-    make: Callable[[int], Circuit] = lambda q: circuit.ry(feature(0) * (q + 1), q)  # noqa: E731
     for q in range(1000):
-        make(q)
+        circuit.ry(feature(0) * (q + 1), q)
     model = checked_model(circuit, [Z(q) for q in range(1000)])
     assert len(model.jobs) == 1
     x = np.linspace(-1, 1, 5)[:, None]

@@ -56,5 +56,11 @@ class TqdmBar:
 def progress_bar(wanted: bool | None, done: int, total: int) -> Bar:
     """Return a bar; None shows one in a notebook or where stderr is a terminal."""
     if wanted is None:
-        wanted = "ipykernel" in sys.modules or bool(sys.stderr and sys.stderr.isatty())
+        wanted = _in_notebook() or bool(sys.stderr and sys.stderr.isatty())
     return TqdmBar(done, total) if wanted else NoBar()
+
+
+def _in_notebook() -> bool:
+    """Whether this process is the kernel of a notebook."""
+    ipython = sys.modules.get("IPython")
+    return ipython is not None and hasattr(ipython.get_ipython(), "kernel")
