@@ -187,7 +187,10 @@ class Circuit:
             The first is the most significant bit.
         """
         _check_sequence("unitary", qubits)
-        u = np.array(matrix, dtype=complex)
+        try:
+            u = np.array(matrix, dtype=complex)
+        except (TypeError, ValueError) as error:
+            raise CircuitError(f"unitary: a matrix of numbers expected ({error})") from error
         if not 1 <= len(qubits) <= MAX_BLOCK_QUBITS or u.shape != (2 ** len(qubits),) * 2:
             raise CircuitError(
                 f"unitary: a (2**k, 2**k) matrix on 1 to {MAX_BLOCK_QUBITS} qubits was expected,"

@@ -157,6 +157,8 @@ def projector(bits: Mapping[int, int]) -> Projector:
     >>> print(projector({0: 1, 3: 0}))
     P(0=1,3=0)
     """
+    if not isinstance(bits, Mapping):
+        raise CircuitError(f"projector: bits such as {{0: 1, 3: 0}} expected, not {bits!r}")
     for q, b in bits.items():
         _check_qubit(q)
         if b not in (0, 1):
@@ -174,6 +176,8 @@ def density_matrix(qubits: Sequence[int]) -> DensityMatrix:
     >>> density_matrix([2, 0]).qubits
     (2, 0)
     """
+    if isinstance(qubits, str) or not hasattr(qubits, "__len__"):
+        raise CircuitError(f"density_matrix: a list of qubits expected, not {qubits!r}")
     for q in qubits:
         _check_qubit(q)
     if not 1 <= len(qubits) <= MAX_READOUT_QUBITS or len(set(qubits)) != len(qubits):

@@ -324,6 +324,8 @@ def _as_floats(name: str, value: ArrayLike) -> NDArray[np.float64]:
         raise InputError(f"{name}: an array of real numbers expected, not of {given.dtype}")
     array = given.astype(np.float64, copy=False)
     if not np.isfinite(array).all():
+        if array.ndim == 0:
+            raise InputError(f"{name}: an array of finite numbers expected, not {float(array)}")
         bad = tuple(int(i[0]) for i in np.nonzero(~np.isfinite(array)))
         raise InputError(f"{name}: NaN or infinite at position {bad}; clean the data first")
     return array
