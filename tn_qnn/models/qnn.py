@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from hashlib import sha256
+from importlib.metadata import version
 from numbers import Integral
 from typing import Any
 
@@ -16,15 +17,13 @@ from tn_qnn.backends.memory import Budget
 from tn_qnn.backends.protocol import DTYPES, Executor
 from tn_qnn.circuit.circuit import Circuit
 from tn_qnn.circuit.observables import DensityMatrix, Observable, check_observable
-from tn_qnn.errors import BackendError, InputError, MemoryBudgetError
+from tn_qnn.errors import BackendError, InputError
 from tn_qnn.models.explain import CALL_SECONDS, Explanation, hardware_cost, job_cost
-from tn_qnn.network.batch import ConeBatch, Readouts, read_out
-from tn_qnn.network.canonical import Cone
+from tn_qnn.models.fitting import Fitting
+from tn_qnn.network.batch import Readouts, read_out
 from tn_qnn.network.labels import CONES, SAMPLES, SETS
 from tn_qnn.plan.budget import Search, UserPath
-from tn_qnn.program.compile import compile_program
-from tn_qnn.program.job import Job, make_job
-from tn_qnn.program.program import Program
+from tn_qnn.program.job import Job
 
 
 class QNN:
@@ -99,6 +98,10 @@ class QNN:
         """Names of the weights, in the order of the columns of ``weights``."""
         return tuple(dict.fromkeys(name for c in self.circuits for name in c.weights))
 
+    @cached_property
+    def _weight_index(self) -> dict[str, int]:
+        return {name: k for k, name in enumerate(self.weight_names)}
+
     @property
     def num_weights(self) -> int:
         """Number of weights."""
@@ -127,51 +130,25 @@ class QNN:
     def _prepared(self, weights_per_sample: bool) -> tuple[Executor, ...]:
         if weights_per_sample not in self._executors:
             readouts = self.readouts.per_sample() if weights_per_sample else self.readouts
+            fitting = Fitting(
+                self.backend,
+                np.dtype(self.dtype),
+                self.budget,
+                self.search,
+                self.sets,
+                self.samples,
+                self._weight_index,
+            )
             self._executors[weights_per_sample] = tuple(
-                executor for batch in readouts.batches for executor in self._fitted(batch)
+                executor for batch in readouts.batches for executor in fitting.executors(batch)
             )
         return self._executors[weights_per_sample]
-
-    def _fitted(self, batch: ConeBatch) -> list[Executor]:
-        """Executors of a batch of cones; sliced ever finer until one sample fits in memory."""
-        budget = self.budget.bytes()
-        itemsize = np.dtype(self.dtype).itemsize * (1 if batch.network.real else 2)
-        elements = None
-        while True:
-            try:
-                plan = self.search.plan(batch.network, self.sets, self.samples, elements)
-            except MemoryBudgetError as error:
-                raise MemoryBudgetError(
-                    f"memory: the budget is {budget:,} bytes, and no slicing fits: {error}"
-                ) from error
-            program = compile_program(batch.network, plan)
-            executors = self._bound(program, batch.cones, budget)
-            if executors:
-                return executors
-            elements = (elements or 2 * budget // itemsize) // 2
-            if not elements:
-                raise MemoryBudgetError(
-                    f"memory: the budget of {budget:,} bytes is too small for any plan"
-                )
-
-    def _bound(self, program: Program, cones: Sequence[Cone], budget: int) -> list[Executor]:
-        """Executors that fit, with fewer cones each where all together do not; [] if none does."""
-        index = {name: k for k, name in enumerate(self.weight_names)}
-        job = make_job(program, cones, index)
-        executor = self.backend.prepare(job, np.dtype(self.dtype), self.budget)
-        if executor.forecast(1, 1) <= budget:
-            return [executor]
-        if len(cones) == 1:
-            return []
-        half = len(cones) // 2
-        first = self._bound(program, cones[:half], budget)
-        return first and first + self._bound(program, cones[half:], budget)
 
     @cached_property
     def credit(self) -> NDArray[np.bool_]:
         """Which outputs' cones hold which weights, shape (outputs, weights)."""
         mask = np.zeros((self.num_outputs, self.num_weights), dtype=bool)
-        index = {name: k for k, name in enumerate(self.weight_names)}
+        index = self._weight_index
         for batch in self.readouts.batches:
             for cone in batch.cones:
                 names = {n for e in cone.elements for n in e.weight_names}
@@ -223,13 +200,19 @@ class QNN:
 
     @property
     def environment(self) -> dict[str, Any]:
-        """What the last bits of the outputs may depend on beside the model, for checkpoints."""
+        """What the last bits of the outputs may depend on beside the model, for checkpoints.
+
+        Chunks, tiles and threads are not among it: they change no bit.
+        """
         plans = [
-            {"path": sha256(repr(j.program.plan.path).encode()).hexdigest()[:16],
-             "slices": j.program.slices}
-            for j in self.jobs
-        ]  # fmt: skip
-        return {"backend": self.backend.name, "plans": plans}
+            {
+                "path": sha256(repr(job.program.plan.path).encode()).hexdigest()[:16],
+                "sliced": list(job.program.sliced),
+            }
+            for job in self.jobs
+        ]
+        versions = {name: version(name) for name in ("numpy", "numba", "llvmlite")}
+        return {"backend": self.backend.name, "plans": plans, "versions": versions}
 
     def explain(
         self, sets: int | None = None, samples: int | None = None, error: float = 0.01
@@ -281,7 +264,7 @@ class QNN:
         if weights is None:
             weights = {}
         if isinstance(weights, Mapping):
-            known = set(self.weight_names)
+            known = self._weight_index
             missing = [name for name in self.weight_names if name not in weights]
             unknown = [name for name in weights if name not in known]
             if missing:
