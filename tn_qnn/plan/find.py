@@ -30,6 +30,7 @@ class Level:
     runs: int  # annealing runs, or of "long" those of one round
     sweeps: int  # of one run, ...
     work: float  # ... unless they touch more words of index masks than this
+    sweeps_a_tensor: int = 10**6  # a small tree has settled long before
 
 
 LEVELS = {
@@ -176,7 +177,8 @@ def _anneal(
 ) -> tuple[float, Path]:
     """Return the best of several annealing runs, all of which start from ``path``."""
     annealer = Annealer(topology, path)
-    sweeps = max(50, min(level.sweeps, int(level.work / annealer.sweep_work)))
+    few = level.sweeps_a_tensor * topology.num_tensors
+    sweeps = max(50, min(level.sweeps, few, int(level.work / annealer.sweep_work)))
     best, first = (math.inf, path), 0
 
     def run(number: int) -> tuple[float, Path]:
