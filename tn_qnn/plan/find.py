@@ -35,7 +35,7 @@ class Level:
 
 LEVELS = {
     "greedy": Level(greedy=64, runs=0, sweeps=0, work=0.0),
-    "fast": Level(greedy=8, runs=4, sweeps=6000, work=3e7),
+    "fast": Level(greedy=8, runs=4, sweeps=6000, work=3e7, sweeps_a_tensor=100),
     "auto": Level(greedy=32, runs=8, sweeps=20_000, work=1e8),
     "long": Level(greedy=32, runs=8, sweeps=4000, work=4e7),  # then twice as many each round
 }
