@@ -2,6 +2,7 @@
 
 import pytest
 
+from tn_qnn.backends import memory
 from tn_qnn.backends.memory import Budget
 from tn_qnn.errors import InputError
 
@@ -37,3 +38,10 @@ def test_shares_follow_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_anything_else_is_refused(memory: object) -> None:
     with pytest.raises(InputError, match=r"memory: bytes .*, or a share .* expected, not "):
         Budget(memory)  # type: ignore[arg-type]
+
+
+def test_what_the_caller_holds_counts_as_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a model that is cut into chunks would shrink them from call to call."""
+    monkeypatch.setattr(memory, "free_memory", lambda: 6000)
+    assert Budget(0.5).bytes(held=2000) == 4000
+    assert Budget(5000).bytes(held=2000) == 5000

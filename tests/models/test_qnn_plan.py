@@ -13,7 +13,7 @@ from tn_qnn.circuit.circuit import Circuit
 from tn_qnn.circuit.encodings import angle
 from tn_qnn.circuit.graphs import Graph, grid, line
 from tn_qnn.circuit.observables import X, Z
-from tn_qnn.circuit.slots import feature
+from tn_qnn.circuit.slots import feature, weight
 from tn_qnn.errors import MemoryBudgetError
 from tn_qnn.models.qnn import QNN
 from tn_qnn.plan import budget
@@ -290,3 +290,10 @@ def test_one_feature_on_every_qubit() -> None:
     assert len(model.jobs) == 1
     x = np.linspace(-1, 1, 5)[:, None]
     np.testing.assert_allclose(model(None, x), np.cos(x * np.arange(1, 1001)), atol=1e-11)
+
+
+def test_explain_makes_nothing_for_weights_per_sample() -> None:
+    """What a weight set a sample would cost is told without making anything for it."""
+    model = QNN(Circuit(2).ry(feature(0), 0).cx(0, 1).ry(weight("a"), 1), [Z(1)])
+    assert model.explain().per_sample_multiply_adds > 0
+    assert list(model._executors) == [False]

@@ -20,7 +20,7 @@ Array = Any
 
 @dataclass(frozen=True, eq=False)
 class EinsumExecutor:
-    """Runs a job by ``opt_einsum.contract``, labels as further indices."""
+    """Runs a job by ``opt_einsum.contract``, labels as further indices; the batch in one piece."""
 
     job: Job
     dtype: np.dtype[Any]

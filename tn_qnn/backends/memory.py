@@ -39,6 +39,8 @@ class Budget:
                 f" expected, not {value!r}"
             )
 
-    def bytes(self) -> int:
-        """The budget in bytes, now."""
-        return int(self.memory * free_memory()) if self.memory < 1 else int(self.memory)
+    def bytes(self, held: int = 0) -> int:
+        """The budget in bytes, now; what the caller itself holds counts as free."""
+        if self.memory >= 1:
+            return int(self.memory)
+        return int(self.memory * (free_memory() + held))

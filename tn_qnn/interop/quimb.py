@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from tn_qnn.models.qnn import QNN
+from tn_qnn.program.job import block_slot_values
 
 
 def to_quimb(model: QNN, job: int = 0) -> Any:
@@ -22,9 +23,9 @@ def to_quimb(model: QNN, job: int = 0) -> Any:
     Returns
     -------
     quimb.tensor.TensorNetwork
-        One tensor a leaf, indices ``i0, i1, ...`` and the batch labels "p" and "s" with
-        size 2 each, tagged KET, BRA or READOUT and with what it depends on. The entries of
-        tensors with an angle are those at angle zero: the network is for drawing, not for
+        One tensor a leaf, indices ``i0, i1, ...`` and the batch labels "c", "p" and "s" with
+        size 2 each, tagged KET, BRA or READOUT and with what it depends on. The entries are
+        those at angle zero, blocks the identity: the network is for drawing, not for
         contraction.
 
     Examples
@@ -36,13 +37,18 @@ def to_quimb(model: QNN, job: int = 0) -> Any:
     """
     import quimb.tensor as qtn
 
-    network = model.jobs[job].program.network
+    program = model.jobs[job].program
+    network = program.network
     tensors = []
     for tensor in network.tensors:
         labels = sorted(tensor.labels)
         shape = [network.sizes[i] for i in tensor.indices]
         if tensor.coefficients is None:
-            values = np.eye(int(np.prod(shape)))[0].reshape(shape)
+            entry = next(
+                b for b in program.blocks if (b.element, b.conj) == (tensor.element, tensor.conj)
+            )
+            identity = np.eye(2 ** (len(entry.fixed) // 2))[None, None, None]
+            values = block_slot_values(entry, identity).reshape(shape)
         else:
             values = tensor.coefficients[:2].sum(axis=0).reshape(shape)
         stack = np.broadcast_to(

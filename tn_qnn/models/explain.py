@@ -82,7 +82,7 @@ class Explanation:
     jobs
         One entry a cone topology.
     per_sample_multiply_adds
-        Multiply-adds of the same call with a weight set for every sample.
+        Multiply-adds of the same call with a weight set for every sample, by a fast search.
     seconds
         Predicted time of a call, good to a factor of two or three.
     hardware
@@ -104,7 +104,7 @@ class Explanation:
 
     @property
     def peak_bytes(self) -> int:
-        """Bytes that the model holds after a call."""
+        """Bytes that a call holds, the sum over all topologies."""
         return sum(job.peak_bytes for job in self.jobs)
 
     def __str__(self) -> str:

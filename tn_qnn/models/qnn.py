@@ -23,6 +23,7 @@ from tn_qnn.models.fitting import Fitting
 from tn_qnn.network.batch import Readouts, read_out
 from tn_qnn.network.labels import CONES, SAMPLES, SETS
 from tn_qnn.plan.budget import Search, UserPath
+from tn_qnn.program.compile import compile_program
 from tn_qnn.program.job import Job
 
 
@@ -233,8 +234,10 @@ class QNN:
         _check_count("samples", s)
         costs = tuple(job_cost(e.job, e, p, s) for e in self._prepared(False))
         per_sample = sum(
-            e.job.program.multiply_adds({CONES: e.job.cones, SETS: p, SAMPLES: s})
-            for e in self._prepared(True)
+            compile_program(
+                b.network, Search().plan(b.network, self.sets, self.samples)
+            ).multiply_adds({CONES: len(b.cones), SETS: p, SAMPLES: s})
+            for b in self.readouts.per_sample().batches
         )
         work = sum(cost.multiply_adds for cost in costs)
         seconds = CALL_SECONDS * len(costs) + work / self.backend.speed(self.dtype)

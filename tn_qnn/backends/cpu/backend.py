@@ -59,30 +59,30 @@ class Arena:
     def view(self, number: int) -> Array:
         """A slot's scalars, shape (planes, elements, C or 1, P or 1, S or 1)."""
         slot, place = self.memory.program.slots[number], self.memory.places[number]
-        layout = self.memory.layouts.get(slot.labels)
-        sizes = self.memory.sizes.of()
-        counts = [sizes[x] if x in slot.labels else 1 for x in LABELS]
-        strides = [layout.strides.get(x, 0) if layout else 0 for x in LABELS]
-        shape = (slot.planes, slot.size, *counts)
-        step = self.data.itemsize
-        return np.lib.stride_tricks.as_strided(
-            self.data[place.base :],
-            shape,
-            [step * x for x in (place.imag, place.stride, *strides)],
-        )
+        lead = ((slot.planes, place.imag), (slot.size, place.stride))
+        return self._strided(place.base, slot.labels, lead)
 
     def angle_view(self, labels: tuple[str, ...]) -> Array:
         """The functions of a label set's angles, shape (3, rows, C or 1, P or 1, S or 1)."""
         region, layout = self.memory.regions[labels], self.memory.layouts.get(labels)
         extent = layout.extent if layout else 1
-        sizes = self.memory.sizes.of()
-        counts = [sizes[x] if x in labels else 1 for x in LABELS]
-        strides = [layout.strides.get(x, 0) if layout else 0 for x in LABELS]
-        step = self.data.itemsize
+        return self._strided(
+            region.base, labels, ((3, region.rows * extent), (region.rows, extent))
+        )
+
+    def _strided(
+        self, base: int, labels: tuple[str, ...], lead: tuple[tuple[int, int], ...]
+    ) -> Array:
+        """A view with leading axes of (length, stride in scalars), then C, P and S."""
+        layout, sizes = self.memory.layouts.get(labels), self.memory.sizes.of()
+        axes = [
+            *lead,
+            *((sizes[x], layout.strides[x]) if layout and x in labels else (1, 0) for x in LABELS),
+        ]
         return np.lib.stride_tricks.as_strided(
-            self.data[region.base :],
-            (3, region.rows, *counts),
-            [step * x for x in (region.rows * extent, extent, *strides)],
+            self.data[base:],
+            [count for count, _ in axes],
+            [self.data.itemsize * stride for _, stride in axes],
         )
 
     def write(self, number: int, values: Array) -> None:
@@ -127,12 +127,9 @@ class CpuExecutor:
 
     def _run(self, weights: Array, features: Array) -> Array:
         whole = Sizes(self.job.cones, weights.shape[0], features.shape[0])
-        dense = (
-            dense_stages(self.job.program, whole)
-            if whole not in self.dense
-            else (self.dense[whole])
-        )
-        self.dense[whole] = dense
+        if whole not in self.dense:
+            self.dense[whole] = dense_stages(self.job.program, whole)
+        dense = self.dense[whole]
         p, s = self._chunk(whole, dense)
         if (p, s) == (whole.sets, whole.samples):
             return self._run_chunk(weights, features, dense)
@@ -153,7 +150,7 @@ class CpuExecutor:
         """The largest halves of halves of the batch that fit in the budget."""
         if (whole, dense) in self.arenas:
             return whole.sets, whole.samples
-        budget = self.budget.bytes()
+        budget = self.budget.bytes(self._held())
         p, s = whole.sets, whole.samples
         while (need := self._bytes(Sizes(whole.cones, p, s), dense)) > budget:
             if p == 1 and s == 1:
@@ -176,12 +173,19 @@ class CpuExecutor:
         key = (sizes, dense)
         found = self.arenas.pop(key, None)
         if found is None:
+            self._make_room(self._bytes(sizes, dense))
             found = self._new_arena(sizes, dense)
-            held = [*(a.data.nbytes for a in self.arenas.values()), found.data.nbytes]
-            while self.arenas and (len(held) > KEPT_ARENAS or sum(held) > self.budget.bytes()):
-                del self.arenas[next(iter(self.arenas))], held[0]
         self.arenas[key] = found  # last used, last out
         return found
+
+    def _held(self) -> int:
+        return sum(arena.data.nbytes for arena in self.arenas.values())
+
+    def _make_room(self, need: int) -> None:
+        """Drop the arenas used longest ago, before a new one is made."""
+        budget = self.budget.bytes(self._held())
+        while self.arenas and (len(self.arenas) >= KEPT_ARENAS or self._held() + need > budget):
+            del self.arenas[next(iter(self.arenas))]
 
     def _new_arena(self, sizes: Sizes, dense: Stages) -> Arena:
         from tn_qnn.backends.cpu.kernel import new_arena
