@@ -7,16 +7,18 @@ VENV ?= .venv
 PY = $(VENV)/bin/python
 DEMO ?= $(VENV)/bin/tn-qnn train digits
 BENCH ?= $(PY) -m bench
+GPU_PY = $(if $(wildcard $(PY)),$(PY),$(PYTHON))
 
 # Extras that are installed, one stamp each: nothing is asked of pip until setup.cfg changes.
 STAMP = $(VENV)/.installed
 INSTALL = $(PY) -m pip install --quiet --no-build-isolation --editable
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-slow test-gpu lint bench measure clean
+.PHONY: help demo test test-slow test-gpu gpu-check bench-gpu lint bench measure clean
 
 help:
 	@echo "make demo | test | test-slow | test-gpu | lint | bench | clean"
+	@echo "with a GPU: make gpu-check | bench-gpu"
 
 demo: $(STAMP)
 	$(DEMO)
@@ -30,6 +32,15 @@ test-slow: $(STAMP)-test
 
 test-gpu: $(STAMP)-test
 	$(PY) -m pytest -m gpu
+
+# With what this machine has: CUDA's wheels are large. What is missing is installed, from wheels/ if
+# there is such a folder. Exit code 3 of the program: there is no GPU.
+gpu-check:
+	@$(GPU_PY) -m bench.gpu.check
+
+# Ten minutes at most; the next call goes on.
+bench-gpu:
+	@$(GPU_PY) -m bench.gpu
 
 lint: $(STAMP)-test
 	$(PY) -m ruff check .

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from tn_qnn import dense
 from tn_qnn.backends import get_backend
-from tn_qnn.backends.cpu.memory_map import MemoryMap, Sizes, make_map
+from tn_qnn.backends.cpu.memory_map import MemoryMap, make_map
 from tn_qnn.backends.memory import Budget
 from tn_qnn.circuit.blocks import orthogonal, unitary
 from tn_qnn.circuit.circuit import Circuit
@@ -38,6 +38,7 @@ from tn_qnn.plan.plan import Path, Plan, check_path, cost_of
 from tn_qnn.program.check import check_program, check_spans
 from tn_qnn.program.compile import compile_program
 from tn_qnn.program.job import Job, make_job
+from tn_qnn.program.placement import Sizes
 
 TOLERANCE = {"float32": 2e-5, "float64": 1e-11}
 REAL_GATES = tuple(sorted(name for name, gate in GATES.items() if gate.real))
@@ -207,25 +208,26 @@ def check_job(job: Job) -> Job:
 
 def check_map(memory: MemoryMap) -> None:
     """No two values share a scalar, and all lie in the arena before the scratch."""
-    spans, program = [], memory.program
-    for labels, region in memory.regions.items():
-        extent = memory.layouts[labels].extent if labels else 1
+    spans, program, places = [], memory.program, memory.placement.places
+    layouts = memory.placement.layouts
+    for labels, region in memory.placement.regions.items():
+        extent = layouts[labels].extent
         spans.append((region.base, region.base + 3 * region.rows * extent))
         for angle in program.angles:
-            place = memory.places[angle.slot]
+            place = places[angle.slot]
             if program.slots[angle.slot].labels == labels:
                 assert place.base == region.base + angle.row * extent
                 assert (place.stride, place.imag) == (region.rows * extent, 0)
     angles = {angle.slot for angle in program.angles}
-    for number in set(memory.places) - angles:
-        slot, place = program.slots[number], memory.places[number]
-        extent = memory.layouts[slot.labels].extent if slot.labels else 1
+    for number in set(places) - angles:
+        slot, place = program.slots[number], places[number]
+        extent = layouts[slot.labels].extent
         assert place.stride == extent
         assert place.imag == (slot.size * extent if slot.complex else 0)
         spans.append((place.base, place.base + slot.size * slot.planes * extent))
     check_spans("arena", spans, memory.scalars)
     sources = {number for number, slot in enumerate(program.slots) if slot.source}
-    assert set(memory.places) == sources | program.exported
+    assert set(places) == sources | program.exported
 
 
 def batches(
@@ -273,8 +275,8 @@ def run_cones(
     index = {name: k for k, name in enumerate(names)}
     program = compile_program(network, plan or plan_for(network))
     job = check_job(make_job(program, cones, index))
-    executor = get_backend(backend, threads).prepare(job, np.dtype(dtype), Budget(memory))
-    return executor.run(weights, X)
+    made = get_backend(backend, threads if backend == "cpu" else None)
+    return made.prepare(job, np.dtype(dtype), Budget(memory)).run(weights, X)
 
 
 def cone_of_everything(circuit: Elements, group: Group) -> Cone:

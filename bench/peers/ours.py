@@ -91,6 +91,7 @@ def build(problem: Problem, sets: int, samples: int, task: str = "outputs") -> O
     model = QNN(
         problem.circuits,
         [Z(q) for q in problem.qubits],
+        backend="cpu",
         dtype=problem.dtype,
         sets=sets,
         samples=samples,

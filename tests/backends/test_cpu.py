@@ -14,7 +14,6 @@ from tn_qnn.backends import get_backend
 from tn_qnn.backends.cpu import backend as cpu_backend
 from tn_qnn.backends.cpu import kernel, memory_map
 from tn_qnn.backends.cpu.backend import CpuBackend, CpuExecutor
-from tn_qnn.backends.cpu.memory_map import Sizes
 from tn_qnn.backends.memory import Budget
 from tn_qnn.circuit.ansatz import brickwork
 from tn_qnn.circuit.circuit import Circuit
@@ -24,6 +23,7 @@ from tn_qnn.circuit.slots import feature, weight
 from tn_qnn.errors import BackendError, MemoryBudgetError
 from tn_qnn.models.qnn import QNN
 from tn_qnn.network.batch import ConeBatch
+from tn_qnn.program.placement import Sizes
 
 from ..circuits import (
     TOLERANCE,
@@ -127,7 +127,7 @@ def test_slicing_under_a_budget_leaves_values_alone() -> None:
             break
     assert all(job.program.slices > 1 for job in tight.jobs)
     np.testing.assert_allclose(tight(weights, data), free(weights, data), atol=1e-11)
-    held = [e.forecast(1, 1) for e in tight._prepared(False)]
+    held = [e.forecast(1, 1) for e in tight._prepared(False).executors]
     assert max(held) <= whole // share
 
 
@@ -155,7 +155,7 @@ def test_chunks_change_no_bit(dtype: str, per_sample: bool) -> None:
     weights, data = random_batch(rng, model, 5, 70)
     if per_sample:
         weights = rng.normal(size=(5, 70, model.num_weights))
-    for job in [e.job for e in model._prepared(per_sample)]:
+    for job in [e.job for e in model._prepared(per_sample).executors]:
 
         def executor(memory: float) -> CpuExecutor:
             return CpuExecutor(job, np.dtype(dtype), 1, Budget(memory))  # noqa: B023
@@ -166,8 +166,8 @@ def test_chunks_change_no_bit(dtype: str, per_sample: bool) -> None:
             small = executor(whole.forecast(sets, samples))
             np.testing.assert_array_equal(small.run(weights, data), want)
             for arena in small.arenas.values():
-                assert arena.memory.sizes != Sizes(job.cones, 5, 70)
-                assert arena.data.nbytes <= small.budget.bytes()
+                assert arena.memory.placement.sizes != Sizes(job.cones, 5, 70)
+                assert arena.data.nbytes <= small.budget.memory
 
 
 @pytest.mark.parametrize("threads", [1, 2])
@@ -197,7 +197,7 @@ def test_kernel_and_matrix_products_agree(monkeypatch: pytest.MonkeyPatch) -> No
                 "_prefers_dense",
                 lambda program, stage, sizes, dense=dense: dense or not stage.labels,
             )
-            model._executors.clear()
+            model._evaluations.clear()
             np.testing.assert_allclose(model(weights, data), want, atol=1e-11)
 
 
@@ -283,9 +283,9 @@ def test_only_the_last_arenas_are_kept() -> None:
     (executor, *_) = prepared(model, 1e9)
     for samples in range(1, 8):
         executor.run(*random_batch(np.random.default_rng(0), model, 1, samples))
-    assert [a.memory.sizes.samples for a in executor.arenas.values()] == [4, 5, 6, 7]
+    assert [a.memory.placement.sizes.samples for a in executor.arenas.values()] == [4, 5, 6, 7]
     executor.run(*random_batch(np.random.default_rng(0), model, 1, 4))
-    assert [a.memory.sizes.samples for a in executor.arenas.values()] == [5, 6, 7, 4]
+    assert [a.memory.placement.sizes.samples for a in executor.arenas.values()] == [5, 6, 7, 4]
 
 
 def test_constants_are_contracted_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -357,5 +357,5 @@ def test_open_readouts_are_complex_on_both_backends() -> None:
 
 
 def test_jobs_pass_the_checker_for_weights_per_sample() -> None:
-    for executor in wide_model()._prepared(True):
+    for executor in wide_model()._prepared(True).executors:
         check_job(executor.job)  # type: ignore[attr-defined]

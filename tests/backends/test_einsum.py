@@ -1,19 +1,34 @@
 """The slow backend: opt_einsum along the plan's path, against plain numpy without a path."""
 
+from typing import Any
+
 import numpy as np
 import pytest
+from opt_einsum.backends import dispatch
 
 from tn_qnn.backends import get_backend
+from tn_qnn.backends.cuda import detect
 from tn_qnn.backends.einsum import _linear_path
 from tn_qnn.backends.memory import Budget
+from tn_qnn.circuit.blocks import orthogonal, unitary
 from tn_qnn.circuit.circuit import Circuit
-from tn_qnn.circuit.observables import X, Z, density_matrix
+from tn_qnn.circuit.observables import I, X, Z, density_matrix
 from tn_qnn.circuit.slots import feature, weight
+from tn_qnn.models.qnn import QNN
 from tn_qnn.plan.plan import linear_to_ssa
 from tn_qnn.program.compile import compile_program
 from tn_qnn.program.job import make_job
 
-from ..circuits import batches, checked_model, plan_for, random_batch, random_path, run_cones
+from ..circuits import (
+    TOLERANCE,
+    batches,
+    checked_model,
+    plan_for,
+    random_batch,
+    random_circuit,
+    random_path,
+    run_cones,
+)
 
 
 def test_paths_are_converted_back_and_forth() -> None:
@@ -80,7 +95,7 @@ def test_values_have_one_axis_a_label() -> None:
 
 def test_forecast_bounds_what_it_holds() -> None:
     model = checked_model(Circuit(3).ry(feature(0), 0).cx(0, 1).cx(1, 2), [Z(2)], backend="einsum")
-    (executor,) = model._prepared(False)
+    (executor,) = model._prepared(False).executors
     assert executor.forecast(1, 1000) > 1000 * 8
     assert executor.forecast(1, 2000) > executor.forecast(1, 1000)
 
@@ -110,3 +125,82 @@ def test_batches_of_any_size_give_the_same_bits_row_by_row() -> None:
     whole = model(weights, data)
     for i in range(3):
         np.testing.assert_allclose(model(weights[i], data), whole[i], atol=1e-15)
+
+
+# --- CuPy's arrays --------------------------------------------------------------------------
+
+
+@pytest.fixture(params=["stand-in", pytest.param("GPU", marks=pytest.mark.gpu)])
+def xp(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """CuPy: the stand-in, and where there is a GPU also the module itself."""
+    # opt_einsum keeps the functions of the first module that is called cupy.
+    for name in ("_cached_funcs", "_has_einsum", "_has_tensordot"):
+        kept = getattr(dispatch, name)
+        mine = {k: v for k, v in kept.items() if "cupy" not in k}
+        monkeypatch.setattr(dispatch, name, mine)
+    return request.getfixturevalue("cupy") if request.param == "stand-in" else detect.require()
+
+
+MODELS: dict[str, Any] = {
+    "rotations": lambda: (
+        Circuit(4).ry(feature(0), 0).cx(0, 1).rx(weight("a") * feature(1) + 0.2, 1).cz(1, 2)
+        .ry(weight("b"), 2).rzz(weight("a") - weight("b") * weight("b"), 2, 3).rx(feature(2), 3),
+        [X(0) @ Z(1) + 0.5 * Z(2), Z(1), Z(3)],
+    ),
+    "blocks": lambda: (
+        Circuit(3).ry(feature(0), 0).block(unitary("A"), [0, 1]).block(orthogonal("B"), [1, 2]),
+        [Z(0), X(1)],
+    ),
+    "density matrix": lambda: (
+        Circuit(3).rx(feature(0), 0).rx(feature(1), 1).rx(weight("a"), 1).cx(1, 2),
+        [density_matrix([0, 1]), density_matrix([2, 1])],
+    ),
+    "equal cones": lambda: (
+        Circuit(3).ry(feature(0), 0).ry(feature(1), 1).ry(feature(2), 2),
+        [Z(2), Z(0) + Z(1), -1.0 * Z(1) + I()],
+    ),
+    "constants": lambda: (Circuit(2).h(0).cx(0, 1), [Z(0) @ Z(1)]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("per_sample", [False, True])
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_arrays_of_cupy_give_arrays_of_cupy(
+    xp: Any, name: str, dtype: str, per_sample: bool
+) -> None:
+    model = QNN(*MODELS[name](), backend="einsum", search="greedy", dtype=dtype)
+    rng = np.random.default_rng(1)
+    X_ = rng.normal(size=(3, model.num_features))
+    weights = rng.normal(size=(2, 3, model.num_weights) if per_sample else (2, model.num_weights))
+    found = model(xp.asarray(weights), xp.asarray(X_))
+    assert isinstance(found, xp.ndarray) and found.dtype == np.float64
+    np.testing.assert_allclose(found.get(), model(weights, X_), atol=TOLERANCE[dtype])
+
+
+def test_slices_on_cupy(xp: Any) -> None:
+    circuit = random_circuit(np.random.default_rng(4), 4, 25)
+    (batch,) = batches(circuit, [Z(0)])
+    inner = sorted({i for t in batch.network.tensors for i in t.indices} - {*batch.network.output})
+    plan = plan_for(batch.network, sliced=tuple(inner[:2]))
+    index = {name: k for k, name in enumerate(circuit.weights)}
+    job = make_job(compile_program(batch.network, plan), batch.cones, index)
+    executor = get_backend("einsum").prepare(job, np.dtype("float64"), Budget())
+    rng = np.random.default_rng(0)
+    weights, data = rng.normal(size=(2, len(index))), rng.normal(size=(3, 3))
+    assert job.program.slices == 4
+    found = executor.run(xp.asarray(weights), xp.asarray(data))
+    want = executor.run(weights, data)
+    np.testing.assert_allclose(found.get(), want, atol=TOLERANCE["float64"])
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_second_call_sends_nothing_and_fetches_nothing(cupy: Any, name: str) -> None:
+    model = QNN(*MODELS[name](), backend="einsum", search="greedy")
+    weights, data = random_batch(np.random.default_rng(0), model, 2, 3)
+    there = cupy.asarray(weights), cupy.asarray(data)
+    counters = cupy._standin.machine.counters
+    model(*there)
+    before = counters.to_device, counters.to_host
+    model(*there)
+    assert (counters.to_device, counters.to_host) == before

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -13,6 +14,8 @@ from tn_qnn import Circuit
 from tn_qnn.circuit.graphs import heavy_hex_eagle
 from tn_qnn.circuit.qasm import to_qasm
 from tn_qnn.cli.main import main
+
+from ..emulation.cupy_standin import install, make_cupy
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,18 @@ def fails(cli) -> Callable[..., str]:
         return line
 
     return call
+
+
+@pytest.fixture
+def gpus(monkeypatch) -> Callable[[int], ModuleType]:
+    """Let this be a machine with so many emulated GPUs, none among them."""
+
+    def make(devices: int) -> ModuleType:
+        cupy = make_cupy(devices=devices)
+        install(cupy, monkeypatch.setitem)
+        return cupy
+
+    return make
 
 
 @pytest.fixture

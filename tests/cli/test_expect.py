@@ -27,6 +27,7 @@ def test_kicked_ising_on_127_qubits(cli, kicked):
     assert list(found["values"]) == ["Z62"]
     assert found["values"]["Z62"] == pytest.approx(KICKED_Z62, abs=1e-12)
     assert (found["qubits"], found["dtype"]) == (127, "complex128")
+    assert found["backend"].split(":")[0] in ("cpu", "cuda")
 
 
 def test_keys_are_what_the_user_wrote(cli, plus):
@@ -53,13 +54,49 @@ def test_text_shows_every_digit(cli, tmp_path):
 def test_every_precision_on_every_backend(cli, bell, dtype, tolerance, backend):
     settings = ["--set", "a=0.3", "--set", "features[1]=-1.1"]
     options = ["--dtype", dtype, "--backend", backend, "--threads", 1, "--json"]
-    found = json.loads(cli("expect", bell, "Z1", *settings, *options).out)["values"]["Z1"]
-    assert found == pytest.approx(math.cos(0.3 - 1.1), abs=tolerance)
+    found = json.loads(cli("expect", bell, "Z1", *settings, *options).out)
+    assert found["values"]["Z1"] == pytest.approx(math.cos(0.3 - 1.1), abs=tolerance)
+    assert found["backend"] == backend
 
 
 def test_the_program_may_come_from_stdin(cli, plus):
     ended = cli("expect", "-", "Z2", stdin=b"\xef\xbb\xbf" + plus.read_bytes())
     assert (ended.code, ended.out) == (0, "Z2 = -1.0\n")
+
+
+# --- GPUs -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "words", [[], ["--backend", "cuda"], ["--backend", "cuda", "--devices", 0]]
+)
+def test_a_gpu_is_taken_where_there_is_one(cli, gpus, bell, words):
+    gpus(1)
+    settings = ["--set", "a=0.3", "--set", "features[1]=-1.1", "--dtype", "float32"]
+    found = json.loads(cli("expect", bell, "Z1", *settings, *words, "--json").out)
+    assert found["values"]["Z1"] == pytest.approx(math.cos(0.3 - 1.1), abs=1e-6)
+    assert found["backend"] == "cuda: Stand-in"
+
+
+@pytest.mark.parametrize(
+    ("devices", "words", "said"),
+    [
+        (0, ["--backend", "cuda"], "CUDA cannot be used: the driver finds no CUDA device"),
+        (0, ["--devices", 0], "CUDA cannot be used"),
+        (1, ["--backend", "cuda", "--threads", 2], "threads: for the CPU backend only"),
+        (1, ["--backend", "cpu", "--devices", 0], "devices: for the CUDA backend only"),
+        (2, ["--devices", "0,2"], "numbers from 0 to 1 expected, not 2"),
+    ],
+)
+@pytest.mark.parametrize("command", ["expect", "plan"])
+def test_a_gpu_that_is_not_there_is_one_line(fails, gpus, plus, command, devices, words, said):
+    gpus(devices)
+    assert said in fails(command, plus, "Z0", *words)
+
+
+def test_without_cupy_it_is_said_what_to_install(fails, monkeypatch, plus):
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    assert 'pip install "tn-qnn[gpu13]"' in fails("expect", plus, "Z0", "--backend", "cuda")
 
 
 # --- plan -----------------------------------------------------------------------------------
@@ -179,10 +216,29 @@ def test_info_tells_versions_cores_and_folders(cli, plan_cache):
     found = json.loads(cli("info", "--json").out)
     assert found["python"] == sys.version.split()[0]
     assert found["cores"] >= 1 and found["packages"]["numpy"]
-    assert found["backends"]["cpu"] == "yes" and "not in" in found["backends"]["cuda"]
+    assert found["backends"]["cpu"] == found["backends"]["einsum"] == "yes"
     assert found["plan_cache"]["folder"].startswith(plan_cache)
     text = cli("info").out
     assert all(name in text for name in ("numpy", "cores", "backends", plan_cache))
+
+
+def test_info_tells_which_gpus_there_are(cli, gpus):
+    gpus(2)
+    found = json.loads(cli("info", "--json").out)
+    assert found["backends"]["auto"] == "takes cuda" and found["backends"]["cuda"] == "yes"
+    facts = {"name": "Stand-in", "capability": "9.0", "memory": 8 << 30}
+    assert found["gpu"]["devices"] == [facts, facts] and found["gpu"]["driver"] == "13.0"
+    text = cli("info").out
+    assert "auto: takes cuda" in text
+    assert "driver for CUDA 13.0; device 0: Stand-in, 8.59 GB; device 1" in text
+
+
+def test_info_tells_why_there_is_no_gpu(cli, gpus):
+    gpus(0)
+    found = json.loads(cli("info", "--json").out)
+    assert found["backends"]["auto"] == "takes cpu"
+    assert "no CUDA device" in found["backends"]["cuda"] and not found["gpu"]["devices"]
+    assert "cuda: the driver finds no CUDA device" in cli("info").out
 
 
 def test_bench_runs_the_clone_s_and_passes_arguments_on(cli, monkeypatch, tmp_path):
@@ -198,7 +254,11 @@ def test_bench_runs_the_clone_s_and_passes_arguments_on(cli, monkeypatch, tmp_pa
 
     monkeypatch.setattr(bench.subprocess, "run", run)
     assert cli("bench", "--only", "line", "--quick").code == 3
-    assert called == [(["-m", "bench", "--only", "line", "--quick"], tmp_path)]
+    assert cli("bench", "--backend", "cuda", "--list").code == 3
+    assert called == [
+        (["-m", "bench", "--only", "line", "--quick"], tmp_path),
+        (["-m", "bench.gpu", "--list"], tmp_path),
+    ]
 
 
 def test_bench_without_a_clone_says_so(fails, monkeypatch, tmp_path):

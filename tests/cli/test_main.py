@@ -12,6 +12,7 @@ import pytest
 import tn_qnn
 from tn_qnn.cli import expect
 from tn_qnn.cli.main import COMMANDS, main, one_line, parse
+from tn_qnn.cli.options import given_options
 
 NAMES = [command.__name__.rpartition(".")[2] for command in COMMANDS]
 ROOT = Path(__file__).parents[2]
@@ -68,7 +69,11 @@ def test_the_examples_of_the_help_are_legal(name, example):
         ["expect", "a.qasm", "Z0", "--set", "a"],
         ["expect", "a.qasm", "Z0", "--set", "a=nan"],
         ["expect", "a.qasm", "Z0", "--set", "=1"],
-        ["expect", "a.qasm", "Z0", "--backend", "cuda"],
+        ["expect", "a.qasm", "Z0", "--backend", "gpu"],
+        ["expect", "a.qasm", "Z0", "--devices", "0,x"],
+        ["expect", "a.qasm", "Z0", "--devices", "1,1"],
+        ["expect", "a.qasm", "Z0", "--devices", ""],
+        ["predict", "runs/x", "a.csv", "--backend", "gpu"],
         ["plan", "a.qasm", "Z0", "--samples", "1.5"],
         ["train"],
         ["train", "digits", "--steps", "0"],
@@ -88,6 +93,23 @@ def test_the_examples_of_the_help_are_legal(name, example):
 def test_wrong_usage_is_one_line_and_exit_code_2(fails, words):
     message = fails(*words, code=2)
     assert "--help" in message
+
+
+TAKING = [["expect", "a", "Z0"], ["plan", "a", "Z0"], ["predict", "r", "a"], ["train", "digits"]]
+
+
+@pytest.mark.parametrize(
+    ("words", "chosen"),
+    [
+        ([], {}),
+        (["--backend", "cuda", "--devices", "0,2"], {"backend": "cuda", "devices": [0, 2]}),
+        (["--devices=1", "--devices=0"], {"devices": [1, 0]}),
+        (["--threads", "2", "--memory", "4GB"], {"threads": 2, "memory": 4e9}),
+    ],
+)
+@pytest.mark.parametrize("command", TAKING, ids=lambda command: command[0])
+def test_every_command_that_computes_takes_the_options_of_the_machine(command, words, chosen):
+    assert given_options(parse([*command, *words])) == chosen
 
 
 def test_ctrl_c_is_exit_code_130(fails, monkeypatch, plus):

@@ -11,12 +11,15 @@ import struct
 import subprocess
 import sys
 import time
+import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tn_qnn.cli import train
+from tn_qnn.cli.config import TrainConfig, make_config, read_config
 from tn_qnn.cli.main import main
 
 ROOT = Path(__file__).parents[2]
@@ -82,6 +85,7 @@ def test_a_run_leaves_all_its_files(finished):
         "train": 40, "validation": 5, "test": 15,
     }  # fmt: skip
     assert set(metrics["baselines"]) == {"logistic regression", "majority class"}
+    assert metrics["backend"].split(":")[0] in ("cpu", "cuda")
     assert metrics["plan"]["multiply_adds"] > 0 and metrics["evaluations_per_second"] > 0
     history = rows_of((finished / "history.csv").read_text())
     assert history[0][0] == "step" and len(history) == STEPS + 1
@@ -96,6 +100,10 @@ def test_predictions_are_those_that_were_scored(cli, finished, table):
     assert all((k == "high") == (float(p) >= float(q)) for k, p, q in rows)
     plain = rows_of(cli("predict", finished, table).out)
     assert plain == [["kind"], *([row[0]] for row in rows)]
+    found = json.loads(cli("predict", finished, table, "--proba", "--json").out)
+    assert list(found["columns"]) == header and found["backend"]
+    columns = [list(map(str, column)) for column in found["columns"].values()]
+    assert [list(row) for row in zip(*columns, strict=True)] == rows
 
 
 def test_columns_of_a_table_may_come_in_any_order(cli, finished, table, tmp_path):
@@ -134,6 +142,7 @@ def test_progress_goes_to_stderr_and_the_summary_to_stdout(cli, table, tmp_path,
     monkeypatch.chdir(tmp_path)
     words = ["--target", "kind", "--ignore", "name", "--ignore", "value", "--steps", 5]
     first, second = (cli("train", table, *words) for _ in range(2))
+    assert first.err.splitlines()[1].startswith("backend: c")
     assert "step 5 of 5: loss" in first.err and "loss" not in first.out.partition("\n\n")[0]
     assert first.out.startswith("test accuracy")
     for said in ("logistic regression", "majority class", "steps/s", "evaluations/s", "plan:"):
@@ -290,7 +299,7 @@ def test_resuming_a_truncated_checkpoint(fails, run_folder, name):
     (path,) = run_folder.glob(f"{name}*")
     path.write_bytes(path.read_bytes()[:-50])
     words = ["train", "--resume", run_folder, "--steps", STEPS + 5]
-    assert name in fails(*words, remarks=1)
+    assert name in fails(*words, remarks=2)
 
 
 @pytest.mark.parametrize("name", ["model.json", "model-"])
@@ -305,7 +314,7 @@ def test_resuming_with_other_data(fails, run_folder, tmp_path):
     config = (run_folder / "config.toml").read_text().splitlines()
     config[0] = f'data = "{other}"'
     (run_folder / "config.toml").write_text("\n".join(config))
-    assert "data" in fails("train", "--resume", run_folder, "--steps", STEPS + 5, remarks=1)
+    assert "data" in fails("train", "--resume", run_folder, "--steps", STEPS + 5, remarks=2)
 
 
 def test_tables_that_do_not_fit_the_model(fails, finished, tmp_path):
@@ -331,3 +340,56 @@ def test_the_working_folder_may_be_read_only(fails, monkeypatch, table):
     monkeypatch.chdir("/proc/self/fd")
     message = fails("train", table, "--target", "kind", "--ignore", "name", "--steps", 3)
     assert "cannot be written" in message
+
+
+# --- backends -------------------------------------------------------------------------------
+
+
+def test_a_backend_that_is_not_there_is_one_line_and_makes_no_folder(
+    fails, gpus, finished, table, tmp_path
+):
+    gpus(0)
+    words = ["--target", "kind", "--ignore", "name", "--out", tmp_path / "r", "--backend", "cuda"]
+    assert "finds no CUDA device" in fails("train", table, *words)
+    assert not (tmp_path / "r").exists()
+    assert "finds no CUDA device" in fails("predict", finished, table, "--backend", "cuda")
+    assert "finds no CUDA device" in fails("train", "--resume", finished, "--backend", "cuda")
+
+
+def test_the_configuration_keeps_what_was_asked_for(cli, run_folder):
+    words = ["--backend", "einsum", "--steps", STEPS + 1]
+    assert 'backend = "auto"' in (run_folder / "config.toml").read_text()
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        ended = cli("train", "--resume", run_folder, *words)
+    assert ended.code == 0 and "backend: einsum" in ended.err and "backend: einsum" in ended.out
+    assert "warning: checkpoint" in ended.err and "was written with another model" in ended.err
+    assert 'backend = "einsum"' in (run_folder / "config.toml").read_text()
+    assert json.loads((run_folder / "metrics.json").read_text())["backend"] == "einsum"
+
+
+def test_devices_go_through_a_configuration(tmp_path):
+    config = TrainConfig("digits", backend="cuda", devices=(0, 2), threads=None)
+    config.save(tmp_path / "c.toml")
+    assert read_config(tmp_path / "c.toml") == config
+    assert make_config(str(tmp_path / "c.toml"), {"backend": "cpu", "threads": 2}) == replace(
+        config, backend="cpu", devices=None, threads=2
+    )
+
+
+def test_a_run_of_a_gpu_predicts_and_goes_on_where_there_is_none(cli, gpus, table, tmp_path):
+    folder = tmp_path / "r"
+    words = ["--target", "kind", "--ignore", "name", "--ignore", "value", "--batch-size", 8]
+    gpus(1)
+    ended = cli("train", table, *words, "--steps", 4, "--directions", 2, "--out", folder)
+    assert ended.code == 0 and "backend: cuda: Stand-in" in ended.err
+    assert json.loads((folder / "metrics.json").read_text())["backend"].startswith("cuda: Stand")
+    there = json.loads(cli("predict", folder, table, "--proba", "--json").out)
+    gpus(0)
+    here = json.loads(cli("predict", folder, table, "--proba", "--json").out)
+    assert (there["backend"], here["backend"]) == ("cuda: Stand-in", "cpu")
+    np.testing.assert_allclose(there["columns"]["p(low)"], here["columns"]["p(low)"], atol=1e-4)
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        ended = cli("train", "--resume", folder, "--steps", 6)
+    assert ended.code == 0 and json.loads((folder / "metrics.json").read_text())["backend"] == "cpu"

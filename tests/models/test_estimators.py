@@ -1,6 +1,7 @@
 """Estimators: they learn, keep scikit-learn's rules, name faults, and come back from disk."""
 
 import json
+from copy import deepcopy
 from functools import partial
 
 import numpy as np
@@ -19,6 +20,8 @@ from tn_qnn.models.digits_model import digits_classifier, digits_encoding
 from tn_qnn.models.estimators import QNNClassifier, QNNRegressor, load_estimator
 from tn_qnn.models.model_file import load_model, save_model
 from tn_qnn.train import SGD, Adam, EarlyStopping
+
+from ..emulation.cupy_standin import install, make_cupy
 
 NOT_KEPT = {
     "check_sample_weight_equivalence_on_dense_data": "a minibatch of weighted samples is not one "
@@ -440,6 +443,33 @@ def test_a_spoiled_model_file_is_named(saved, tmp_path, change, message):
     (tmp_path / head["file"]).write_bytes((saved / head["file"]).read_bytes())
     with pytest.raises(CheckpointError, match=message):
         load_estimator(tmp_path)
+
+
+def test_the_backend_may_be_chosen_anew(tmp_path, iris):
+    fitted = quick(backend="cpu", threads=1).fit(*iris[::2])
+    fitted.save(tmp_path)
+    assert load_estimator(tmp_path).threads == 1
+    loaded = load_estimator(tmp_path, backend="einsum")
+    assert (loaded.backend, loaded.threads, loaded.model_.backend.name) == (
+        "einsum",
+        None,
+        "einsum",
+    )
+    X = iris[1][:5]
+    np.testing.assert_allclose(loaded.predict_proba(X), fitted.predict_proba(X), atol=1e-4)
+
+
+def test_copies_keep_the_devices_and_files_do_not(tmp_path, iris, monkeypatch):
+    fitted = quick().fit(*iris[::2])
+    assert fitted.backend == "auto"
+    install(make_cupy(devices=2), monkeypatch.setitem)
+    fitted.devices = (1,)
+    assert deepcopy(fitted).model_.backend.devices == (1,)
+    fitted.save(tmp_path)
+    loaded = load_estimator(tmp_path)
+    assert (loaded.devices, loaded.model_.backend.devices) == (None, (0,))
+    loaded = load_estimator(tmp_path, devices=[1])
+    assert (loaded.devices, loaded.model_.backend.devices) == ([1], (1,))
 
 
 def test_a_bare_network_is_no_estimator(tmp_path):

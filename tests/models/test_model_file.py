@@ -3,6 +3,7 @@
 import json
 import math
 import zipfile
+from contextlib import contextmanager
 
 import hypothesis.strategies as st
 import numpy as np
@@ -11,7 +12,7 @@ from hypothesis import given, settings
 
 import tn_qnn as tq
 from tn_qnn.circuit.slots import Expr, Monomial
-from tn_qnn.errors import CheckpointError, InputError
+from tn_qnn.errors import BackendError, CheckpointError, InputError
 from tn_qnn.models import model_file
 from tn_qnn.models.model_file import load_model, read_model, save_model
 from tn_qnn.models.serialise import (
@@ -22,6 +23,8 @@ from tn_qnn.models.serialise import (
     observables_from_json,
     observables_to_json,
 )
+
+from ..emulation.cupy_standin import install, make_cupy
 
 NAMES = ["a", "b.0", "weird name \u00e9[1"]
 NUMBERS = st.floats(-1e6, 1e6).filter(lambda x: x != 0)
@@ -280,7 +283,7 @@ def part(*path, value):
         (part("model", "observables", 0, value=["density_matrix", [0, 0]]), "different qubits"),
         (part("model", "observables", 0, value=["pauli", [[1, 0, [[7, "Z"]]]]]), "out of range"),
         (part("model", "options", "dtype", value="float16"), "dtype"),
-        (part("model", "options", "backend", value="gpu9"), "backend"),
+        (part("model", "options", "backend", value="gpu9"), "backend: one of auto, cuda, cpu"),
         (part("model", "options", "memory", value=-1), "memory"),
         (part("model", "options", "threads", value="all"), "whole number"),
         (part("kind", value="ensemble"), "one of qnn"),
@@ -398,3 +401,54 @@ def test_monomials_in_any_order_are_the_same_angle():
     expected = 2 * tq.feature(0) * tq.feature(1) + tq.weight("a") * tq.weight("b")
     assert circuit.operations[0].params == (expected,)
     assert Monomial((0, 1), ()) in dict(expected.terms)
+
+
+# --- machines with a GPU and without --------------------------------------------------------
+
+
+@contextmanager
+def machine(devices=0):
+    """A machine with that many emulated GPUs, whatever this one has."""
+    with pytest.MonkeyPatch.context() as patch:
+        cupy = make_cupy(devices=devices)
+        install(cupy, patch.setitem)
+        yield cupy
+
+
+def test_a_model_of_a_machine_with_gpus_loads_where_there_is_none(tmp_path):
+    weights, X = np.linspace(0, 1, 8), np.random.default_rng(1).normal(size=(7, 2))
+    with machine(devices=2) as cupy:
+        model = small(devices=[1, 0])
+        assert model.backend.name == "cuda"
+        save_model(tmp_path, model, cupy.asarray(weights))
+        assert load_model(tmp_path)[0].backend.devices == (0,)
+        assert load_model(tmp_path, devices=[1])[0].backend.devices == (1,)
+    with machine():
+        again, same = load_model(tmp_path)
+        assert (again.requested_backend, again.backend.name) == ("auto", "cpu")
+        assert same.tobytes() == weights.tobytes()
+        assert again(same, X).tobytes() == small(backend="cpu")(weights, X).tobytes()
+
+
+def test_a_backend_that_this_machine_lacks_is_an_error_with_a_way_out(tmp_path):
+    with machine(devices=1):
+        save_model(tmp_path, small(backend="cuda"), np.ones(8))
+    with machine():
+        with pytest.raises(BackendError, match=r"saved with backend='cuda'.*finds no CUDA device"):
+            load_model(tmp_path)
+        assert model_file.has_model(tmp_path)
+        assert load_model(tmp_path, backend="auto")[0].backend.name == "cpu"
+        with pytest.raises(BackendError, match="cannot be used"):
+            load_model(tmp_path, backend="cuda")
+
+
+def test_options_of_the_machine_may_be_given_anew(tmp_path):
+    save_model(tmp_path, small(backend="cpu", threads=1), np.ones(8))
+    assert load_model(tmp_path)[0].backend.threads == 1
+    other = load_model(tmp_path, threads=2, memory=1e9)[0]
+    assert (other.backend.threads, other.budget.memory) == (2, 1e9)
+    with machine(devices=1):
+        # The threads that were saved are those of another backend.
+        assert load_model(tmp_path, backend="cuda")[0].backend.name == "cuda"
+    with pytest.raises(TypeError, match="dtype"):
+        load_model(tmp_path, dtype="float64")

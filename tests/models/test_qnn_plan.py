@@ -124,7 +124,7 @@ def test_line_of_ten_thousand_qubits(searches: Searches) -> None:
 def test_memory_of_a_line_is_linear_in_qubits() -> None:
     def forecast(n: int) -> int:
         model = QNN(wide_line(n, 3), [Z(q) for q in range(n)], search="greedy", sets=1, samples=16)
-        return sum(e.forecast(1, 16) for e in model._prepared(False))
+        return sum(e.forecast(1, 16) for e in model._prepared(False).executors)
 
     assert forecast(400) < 4.5 * forecast(100)
 
@@ -164,7 +164,7 @@ def test_deep_grids_are_exact_sliced_or_not(layers: int, wires: int) -> None:
     assert cone.num_wires == wires
     weights, data = random_batch(np.random.default_rng(0), free, 1, 1)
     value = free(weights, data)
-    (executor,) = free._prepared(False)
+    (executor,) = free._prepared(False).executors
     assert executor.job.program.network.real
     memory = executor.forecast(1, 1) // (2 if layers == 10 else 1)
     tight = checked_model(
@@ -249,7 +249,7 @@ def model(side, layers):
 small = model(3, 4)  # whatever is loaded and compiled once
 small(np.zeros(small.num_weights), np.zeros((64, 9)))
 big = model(8, 10)
-(executor,) = big._prepared(False)
+(executor,) = big._prepared(False).executors
 forecast = executor.forecast(1, 64)
 weights, data = np.zeros((1, big.num_weights)), np.zeros((64, 64))
 before = psutil.Process().memory_info().rss
@@ -273,7 +273,7 @@ def test_models_let_go_of_their_memory() -> None:
 
     model = checked_model(angle(4).compose(brickwork(4, 2)), [Z(1)])
     model(*random_batch(np.random.default_rng(0), model, 2, 64))
-    (executor,) = model._prepared(False)
+    (executor,) = model._prepared(False).executors
     (arena,) = executor.arenas.values()  # type: ignore[attr-defined]
     gone = weakref.ref(arena)
     del model, executor, arena
@@ -296,4 +296,4 @@ def test_explain_makes_nothing_for_weights_per_sample() -> None:
     """What a weight set a sample would cost is told without making anything for it."""
     model = QNN(Circuit(2).ry(feature(0), 0).cx(0, 1).ry(weight("a"), 1), [Z(1)])
     assert model.explain().per_sample_multiply_adds > 0
-    assert list(model._executors) == [False]
+    assert list(model._evaluations) == [False]

@@ -1,5 +1,7 @@
 """Angle tables against one expression at a time."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -67,3 +69,20 @@ def test_arguments_and_tables_stay_as_they_are() -> None:
     first[:] = 7
     np.testing.assert_array_equal(table.evaluate(weights, features), np.full((2, 1, 2, 3), 2.0))
     assert np.all(weights == 1) and np.all(features == 1)
+
+
+@pytest.mark.parametrize("per_sample", [False, True])
+def test_on_a_device_the_same_bits_and_the_tables_go_there_once(
+    cupy: Any, per_sample: bool
+) -> None:
+    rng = np.random.default_rng(5)
+    angles = [[random_angle(rng) for _ in range(3)] for _ in range(6)]
+    table = angle_table(labels_of(angles, per_sample), angles, INDEX)
+    weights = rng.normal(size=(2, 3, 4) if per_sample else (2, 4))
+    features = rng.normal(size=(3, 3))
+    there = cupy.asarray(weights), cupy.asarray(features)
+    counters = cupy._standin.machine.counters
+    found = table.evaluate(*there)
+    sent = counters.to_device
+    np.testing.assert_array_equal(table.evaluate(*there).get(), table.evaluate(weights, features))
+    assert isinstance(found, cupy.ndarray) and counters.to_device == sent

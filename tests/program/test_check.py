@@ -232,7 +232,7 @@ def test_planted_faults_of_the_allocation_are_found(
     spoil: Callable[[Scratch], Scratch],
     message: str,
 ) -> None:
-    monkeypatch.setattr(check, "allocate", lambda p, stage: spoil(allocate(p, stage)))
+    monkeypatch.setattr(check, "allocate", lambda *given: spoil(allocate(*given)))
     with pytest.raises(PlanError, match=message):
         check_program(program)
 

@@ -1,5 +1,7 @@
 """Jobs: where values go, and the matrices of tensor-valued weights."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -8,7 +10,7 @@ from tn_qnn.circuit.circuit import Circuit
 from tn_qnn.circuit.observables import X, Y, Z, density_matrix, unpack_density
 from tn_qnn.circuit.slots import feature, weight
 from tn_qnn.program.compile import compile_program
-from tn_qnn.program.job import Job, block_slot_values, make_job
+from tn_qnn.program.job import Job, Scatter, block_slot_values, make_job
 
 from ..circuits import batches, plan_for
 
@@ -91,3 +93,62 @@ def test_blocks_on_zeros_keep_a_column() -> None:
     u = np.arange(16.0).reshape(1, 1, 1, 4, 4)
     flat = block_slot_values(job.program.blocks[0], u)
     np.testing.assert_array_equal(flat[:, 0, 0, 0], u[0, 0, 0, :, 0])
+
+
+def test_addends_of_one_output_come_in_their_order() -> None:
+    """As ``np.add.at`` adds them, to the bit, in either precision."""
+    rng = np.random.default_rng(2)
+    outputs, values = rng.integers(0, 7, 40), rng.integers(0, 12, 40)
+    scatter = Scatter(outputs, values, rng.normal(size=40), ())
+    for dtype in ("float32", "float64"):
+        found = rng.normal(size=(4, 3, 2, 5)).astype(dtype)
+        out, want = np.ones((7, 2, 5), dtype), np.ones((7, 2, 5), dtype)
+        scatter.add(found, out)
+        scale = scatter.coefficients.astype(dtype)[:, None, None]
+        np.add.at(want, outputs, found.reshape(12, 2, 5)[values] * scale)
+        np.testing.assert_array_equal(out, want)
+
+
+# --- on a device ----------------------------------------------------------------------------
+
+
+def test_scatter_on_a_device(cupy: Any) -> None:
+    rng = np.random.default_rng(3)
+    circuit = Circuit(3).ry(feature(0), 0).cx(0, 1).ry(weight("a"), 1).ry(0.1, 0).cx(1, 2)
+    sums = job_of(circuit, [X(0) @ Y(1), 2.0 * X(0) @ Y(1) - 3.0 * Y(0) @ X(1), Y(0) @ X(1)])
+    pair = Circuit(3).rx(feature(0), 0).rx(feature(1), 2)
+    states = job_of(pair, [density_matrix([0]), density_matrix([2])])
+    for job, terms, outputs in ((sums, 2, 3), (states, 4, 8)):
+        values = rng.normal(size=(terms, job.cones, 2, 3)) + 1j
+        want = np.ones((outputs, 2, 3))
+        job.scatter.add(values, want)
+        sent = []
+        for _ in range(2):
+            out = cupy.ones((outputs, 2, 3))
+            there = cupy.asarray(values)
+            before = cupy._standin.machine.counters.to_device
+            job.scatter.add(there, out)
+            sent.append(cupy._standin.machine.counters.to_device - before)
+            np.testing.assert_array_equal(out.get(), want)
+        assert sent[1] == 0, "tables were sent twice"
+
+
+@pytest.mark.parametrize("per_sample", [False, True])
+@pytest.mark.parametrize("make", [orthogonal, unitary])
+def test_blocks_on_a_device(cupy: Any, make: Any, per_sample: bool) -> None:
+    circuit = Circuit(4).h(0).h(1).block(make("A"), [0, 1]).rx(0.3, 1)
+    job = job_of(circuit, [X(1)])
+    (table,) = {id(t): t for t in job.blocks.values()}.values()
+    weights = np.random.default_rng(0).normal(
+        size=(2, 3, len(circuit.weights)) if per_sample else (2, len(circuit.weights))
+    )
+    there = cupy.asarray(weights)
+    table.matrices(there)
+    sent = cupy._standin.machine.counters.to_device
+    for entry in job.program.blocks:
+        found = block_slot_values(entry, table.matrices(there))
+        assert isinstance(found, cupy.ndarray)
+        np.testing.assert_allclose(
+            found.get(), block_slot_values(entry, table.matrices(weights)), atol=1e-14
+        )
+    assert cupy._standin.machine.counters.to_device == sent, "tables were sent twice"

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tn_qnn.train.batches import minibatch, steps_per_epoch
+from tn_qnn.train.batches import batch_length, minibatch, steps_per_epoch
 
 
 @given(st.integers(1, 60), st.integers(1, 70), st.integers(0, 3), st.integers(0, 2**64 - 1))
@@ -25,3 +25,8 @@ def test_epochs_and_seeds_differ_and_repeat():
 
 def test_a_whole_batch_is_not_shuffled():
     assert minibatch(1, 5, 7, 7).tolist() == minibatch(1, 5, 7, 99).tolist() == list(range(7))
+
+
+@given(st.integers(1, 60), st.integers(1, 70), st.integers(0, 200))
+def test_lengths_are_those_of_the_minibatches(number, size, step):
+    assert batch_length(step, number, size) == len(minibatch(2, step, number, size))

@@ -293,6 +293,14 @@ def test_another_environment_warns(saved, monkeypatch):
     fit(toy(), saved, resume=True)  # now written with this one: no warning, which is an error
 
 
+def test_a_checkpoint_that_does_not_say_how_it_was_made(saved):
+    path = saved / "checkpoint.json"
+    facts = json.loads(path.read_text())
+    assert facts["environment"].pop("execution") == "cpu"
+    path.write_text(json.dumps(facts))
+    assert fit(toy(), saved, steps=7, resume=True).step == 7  # no warning, which is an error
+
+
 def test_a_folder_that_cannot_be_written_is_found_before_work(tmp_path):
     blocked = tmp_path / "file"
     blocked.write_text("")

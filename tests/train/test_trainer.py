@@ -1,6 +1,8 @@
 """The trainer: it learns, repeats itself, reports, weighs samples and classes, and stops."""
 
 import csv
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +11,9 @@ from cosine_model import BLOCKS, CHAIN, CosineModel, samples
 from tn_qnn.errors import InputError
 from tn_qnn.train import SPSA, EarlyStopping, Estimate, Gains, Trainer, mse
 from tn_qnn.train.history import COLUMNS, History, Row
+from tn_qnn.train.inputs import Data
 from tn_qnn.train.rng import Stream, derived_seed
+from tn_qnn.train.run import Run
 from tn_qnn.train.state import better
 
 X, Y = samples(40)
@@ -355,3 +359,16 @@ def test_what_is_better(monitor, steps):
         assert best.step == best.weights[0] == steps[k - 1]
     unseen = Row(9, 0.0, 0.0, float("nan"), float("nan"), 0, 0.0, 0.0, 0.0)
     assert better(best, unseen, np.array([9]), monitor) is best
+
+
+def test_when_the_host_must_look():
+    data = Data(X, Y)
+    run = Run(data, data, steps=47, batch_size=8, validate_every=10, monitor="loss")
+    assert [run.next_look(k, 128) for k in (0, 9, 10, 45)] == [10, 10, 20, 47]
+    assert [run.next_look(k, 3) for k in (0, 8, 46)] == [3, 10, 47]
+    saved = replace(run, validation=None, folder=Path("x"), checkpoint_every=6)
+    assert [saved.next_look(k, 128) for k in (0, 6, 43)] == [6, 12, 47]
+    assert replace(saved, folder=None).next_look(0, 128) == 47
+    seldom = replace(run, callbacks=(EarlyStopping(),))
+    assert seldom.next_look(3, 128) == 10
+    assert replace(run, callbacks=(EarlyStopping(), print)).next_look(3, 128) == 4

@@ -1,4 +1,7 @@
-"""The slow, obviously right backend: every leaf an array, opt_einsum along the plan's path."""
+"""The slow, obviously right backend: every leaf an array, opt_einsum along the plan's path.
+
+It computes where its arguments lie: on the host for NumPy's, on the GPU for CuPy's.
+"""
 
 from __future__ import annotations
 
@@ -7,15 +10,14 @@ from itertools import product
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from tn_qnn.arrays import Array, array_module, beside
 from tn_qnn.backends.memory import Budget
 from tn_qnn.backends.protocol import Executor
+from tn_qnn.machine import free_memory
 from tn_qnn.network.labels import CONES, LABELS, SAMPLES, SETS
 from tn_qnn.network.network import Tensor
 from tn_qnn.program.job import Job, block_slot_values
-
-Array = Any
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,19 +27,20 @@ class EinsumExecutor:
     job: Job
     dtype: np.dtype[Any]
 
-    def run(self, weights: NDArray[Any], features: NDArray[Any]) -> NDArray[Any]:
-        """See :class:`~tn_qnn.backends.protocol.Executor`."""
+    def run(self, weights: Array, features: Array) -> Array:
+        """See :class:`~tn_qnn.backends.protocol.Executor`; all arrays NumPy's, or all CuPy's."""
         import opt_einsum
 
+        xp = array_module(weights)
         network = self.job.program.network
         sizes = {CONES: self.job.cones, SETS: weights.shape[0], SAMPLES: features.shape[0]}
-        leaves = [self._leaf(tensor, weights, features) for tensor in network.tensors]
+        leaves = [self._leaf(beside(t, weights), weights, features) for t in network.tensors]
         names = {label: len(network.sizes) + k for k, label in enumerate(LABELS)}
         used = [label for label in LABELS if any(label in t.labels for t in network.tensors)]
         output = [*network.output, *(names[label] for label in used)]
         path = _linear_path(self.job.program.plan.path, len(leaves))
         shape = [network.sizes[i] for i in network.output] + [sizes[x] for x in used]
-        total: Array = np.zeros(shape, dtype=leaves[0].dtype)
+        total: Array = xp.zeros(shape, dtype=leaves[0].dtype)
         sliced = self.job.program.sliced
         for values in product(*(range(network.sizes[i]) for i in sliced)):
             fixed = dict(zip(sliced, values, strict=True))
@@ -49,8 +52,12 @@ class EinsumExecutor:
                 arguments += [leaf[where], [*kept, *labels]]
             total = total + opt_einsum.contract(*arguments, output, optimize=path)
         full = total.reshape(-1, *(sizes[x] if x in used else 1 for x in LABELS))
-        cones = np.broadcast_to(full, (len(full), self.job.cones, *full.shape[2:]))
+        cones = xp.broadcast_to(full, (len(full), self.job.cones, *full.shape[2:]))
         return cones if network.output and not self.job.scatter.values.size else cones.real
+
+    def accumulate(self, weights: Array, features: Array, out: Array) -> None:
+        """See :class:`~tn_qnn.backends.protocol.Executor`."""
+        self.job.scatter.add(self.run(weights, features), out)
 
     def forecast(self, sets: int, samples: int) -> int:
         """See :class:`~tn_qnn.backends.protocol.Executor`; peak of the path, an upper estimate."""
@@ -83,17 +90,18 @@ class EinsumExecutor:
         missing = tuple(
             axis - len(LABELS) for axis, label in enumerate(LABELS) if label not in tensor.labels
         )
-        kept = np.squeeze(kept, axis=missing)
+        kept = array_module(kept).squeeze(kept, axis=missing)
         return (kept.real if kind == self.dtype else kept).astype(kind)
 
     def _rotation(self, tensor: Tensor, weights: Array, features: Array) -> Array:
         labels = tuple(label for label in LABELS if label in tensor.labels)
         row = self.job.program.row_elements[labels].index(tensor.element)
         angle = self.job.tables[labels].evaluate(weights, features)[row]
-        trig = np.stack([np.ones_like(angle), np.cos(angle), np.sin(angle)])
+        xp = array_module(angle)
+        trig = xp.stack([xp.ones_like(angle), xp.cos(angle), xp.sin(angle)])
         assert tensor.coefficients is not None
         flat = tensor.coefficients.reshape(3, -1)
-        return np.einsum("re,rcps->ecps", flat, trig)
+        return xp.einsum("re,rcps->ecps", flat, trig)
 
 
 def _linear_path(path: tuple[tuple[int, int], ...], num_leaves: int) -> list[tuple[int, ...]]:
@@ -118,6 +126,10 @@ class EinsumBackend:
     def prepare(self, job: Job, dtype: np.dtype[Any], budget: Budget) -> Executor:
         """Bind a job."""
         return EinsumExecutor(job, dtype)
+
+    def free_memory(self) -> int:
+        """Bytes that are free on the host."""
+        return free_memory()
 
     def speed(self, dtype: str) -> float:
         """Multiply-adds a second to expect: a rough figure, it is not made for speed."""

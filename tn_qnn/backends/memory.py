@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from numbers import Real
 
 from tn_qnn.errors import InputError
-from tn_qnn.machine import free_memory
 
 
 @dataclass(frozen=True)
@@ -24,8 +23,8 @@ class Budget:
 
     Examples
     --------
-    >>> Budget(1e9).bytes()
-    1000000000
+    >>> Budget(0.5).bytes(free=8000)
+    4000
     """
 
     memory: float = 0.5
@@ -39,8 +38,16 @@ class Budget:
                 f" expected, not {value!r}"
             )
 
-    def bytes(self, held: int = 0) -> int:
-        """The budget in bytes, now; what the caller itself holds counts as free."""
+    def bytes(self, free: int, held: int = 0) -> int:
+        """The budget in bytes.
+
+        Parameters
+        ----------
+        free
+            Bytes that are free where it is to be held: see ``Backend.free_memory``.
+        held
+            Bytes that the caller itself holds; they count as free.
+        """
         if self.memory >= 1:
             return int(self.memory)
-        return int(self.memory * (free_memory() + held))
+        return int(self.memory * (free + held))

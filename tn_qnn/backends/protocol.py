@@ -35,6 +35,17 @@ class Executor(Protocol):
             where the program does not depend on them.
         """
 
+    def accumulate(self, weights: Any, features: Any, out: Any) -> None:
+        """Run, and add what the readouts give to the outputs of a model.
+
+        Parameters
+        ----------
+        weights, features
+            As for :meth:`run`, or of the backend's own array module.
+        out
+            Shape (K, P, S), of the same module as the features.
+        """
+
     def forecast(self, sets: int, samples: int) -> int:
         """Bytes that a run over a batch of that size holds, beside its arguments."""
 
@@ -48,6 +59,9 @@ class Backend(Protocol):
 
     def prepare(self, job: Job, dtype: np.dtype[Any], budget: Budget) -> Executor:
         """Bind a job."""
+
+    def free_memory(self) -> int:
+        """Bytes that are free where arrays of this backend live."""
 
     def speed(self, dtype: str) -> float:
         """Multiply-adds a second to expect, for predictions."""

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tn_qnn.arrays import Array, array_module, beside
 from tn_qnn.errors import CircuitError
 
 MAX_BLOCK_QUBITS = 4
@@ -66,13 +67,23 @@ def generator_basis(num_qubits: int, real: bool) -> NDArray[np.complex128]:
     return np.concatenate([skew, symmetric, diagonal])
 
 
-def block_matrices(coordinates: NDArray[Any], num_qubits: int, real: bool) -> NDArray[Any]:
+@dataclass(frozen=True, eq=False)
+class _Basis:
+    matrices: NDArray[np.complex128]
+
+
+@cache
+def _basis(num_qubits: int, real: bool) -> _Basis:
+    return _Basis(generator_basis(num_qubits, real))
+
+
+def block_matrices(coordinates: Array, num_qubits: int, real: bool) -> Array:
     """The matrices of a block.
 
     Parameters
     ----------
     coordinates
-        Shape (..., weights), float.
+        Shape (..., weights), float; NumPy or CuPy.
     num_qubits
         k; the dimension is d = 2**k.
     real
@@ -80,19 +91,21 @@ def block_matrices(coordinates: NDArray[Any], num_qubits: int, real: bool) -> ND
 
     Returns
     -------
-    ndarray
-        Shape (..., d, d); ``exp(i H)`` through the eigenvectors of the Hermitian H.
+    array
+        Shape (..., d, d); ``exp(i H)`` through the eigenvectors of the Hermitian H. Of the same
+        module; CuPy's eigenvectors come from cuSOLVER, which a CUDA graph cannot capture.
 
     Examples
     --------
     >>> block_matrices(np.zeros(6), 2, real=True).shape
     (4, 4)
     """
-    basis = generator_basis(num_qubits, real)
-    hermitian = np.tensordot(coordinates.astype(float), basis, axes=1)
-    values, vectors = np.linalg.eigh(hermitian)
-    out = (vectors * np.exp(1j * values)[..., None, :]) @ vectors.conj().swapaxes(-1, -2)
-    return np.ascontiguousarray(out.real) if real else out
+    xp = array_module(coordinates)
+    basis = beside(_basis(num_qubits, real), coordinates).matrices
+    hermitian = xp.tensordot(coordinates.astype(float), basis, axes=1)
+    values, vectors = xp.linalg.eigh(hermitian)
+    out = (vectors * xp.exp(1j * values)[..., None, :]) @ vectors.conj().swapaxes(-1, -2)
+    return xp.ascontiguousarray(out.real) if real else out
 
 
 def orthogonal(name: str) -> Block:

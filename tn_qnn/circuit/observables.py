@@ -9,6 +9,7 @@ from numbers import Complex, Integral
 import numpy as np
 from numpy.typing import NDArray
 
+from tn_qnn.arrays import Array, array_module
 from tn_qnn.errors import CircuitError
 
 #: A Pauli string: pairs (qubit, "X" | "Y" | "Z"), sorted by qubit.
@@ -187,11 +188,15 @@ def density_matrix(qubits: Sequence[int]) -> DensityMatrix:
     return DensityMatrix(tuple(int(q) for q in qubits))
 
 
-def pack_density(rho: NDArray[np.complex128]) -> NDArray[np.float64]:
-    """Hermitian matrices (..., d, d) as the real outputs (..., d*d) of :class:`DensityMatrix`."""
-    d = rho.shape[-1]
-    lower = np.tril(np.ones((d, d), dtype=bool), -1)
-    return np.where(lower, rho.imag, rho.real).reshape(*rho.shape[:-2], d * d)
+def pack_density(rho: Array) -> Array:
+    """Hermitian matrices (..., d, d) as the real outputs (..., d*d) of :class:`DensityMatrix`.
+
+    NumPy or CuPy in, the same out.
+    """
+    xp = array_module(rho)
+    row = xp.arange(rho.shape[-1])
+    lower = row[:, None] > row
+    return xp.where(lower, rho.imag, rho.real).reshape(*rho.shape[:-2], row.size**2)
 
 
 def unpack_density(outputs: NDArray[np.float64]) -> NDArray[np.complex128]:

@@ -39,7 +39,7 @@ class TrainConfig:
         Of the training.
     test_share, validation_share
         Share of all samples that is held out for the test, and of the rest for validation.
-    dtype, backend, search, memory, threads
+    dtype, backend, devices, search, memory, threads
         Of the model.
     """
 
@@ -59,7 +59,8 @@ class TrainConfig:
     test_share: float = 0.25
     validation_share: float = 0.1
     dtype: str = "float32"
-    backend: str = "cpu"
+    backend: str = "auto"
+    devices: tuple[int, ...] | None = None
     search: str = "fast"
     memory: float = 0.5
     threads: int | None = None
@@ -114,7 +115,7 @@ def make_config(data: str, given: Mapping[str, Any]) -> TrainConfig:
     names = {field.name for field in fields(TrainConfig)} - {"data"}
     options = {name: given[name] for name in names if name in given}
     if data != DIGITS and data.lower().endswith(".toml"):
-        config = replace(read_config(Path(data)), **_frozen(options))
+        config = changed(read_config(Path(data)), options)
     else:
         config = TrainConfig(data, **_frozen(options))
     if config.data == DIGITS:
@@ -125,6 +126,17 @@ def make_config(data: str, given: Mapping[str, Any]) -> TrainConfig:
     if config.target is None:
         raise InputError(f"--target: say which column of {config.data} is to be learnt")
     return replace(config, data=str(Path(config.data).absolute()))
+
+
+def changed(config: TrainConfig, options: Mapping[str, Any]) -> TrainConfig:
+    """The configuration with other options; another backend comes without the old one's own.
+
+    Examples
+    --------
+    >>> changed(TrainConfig("digits", backend="cpu", threads=2), {"backend": "cuda"}).threads
+    """
+    old = {"threads": None, "devices": None} if "backend" in options else {}
+    return replace(config, **{**old, **_frozen(options)})
 
 
 def read_config(path: Path) -> TrainConfig:

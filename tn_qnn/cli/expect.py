@@ -15,6 +15,7 @@ from tn_qnn.cli.circuits import (
     read_observables,
     setting,
 )
+from tn_qnn.cli.options import computed_by
 
 HELP = """expectation values of an OpenQASM circuit
 examples:
@@ -51,8 +52,8 @@ def run(args: argparse.Namespace) -> int:
     values = dict(zip(observables, outputs, strict=True))
     if args.json:
         facts = {"qubits": circuit.num_qubits, "gates": len(circuit), "seconds": seconds}
-        dtype = getattr(args, "dtype", DTYPE)
-        print(json.dumps({"values": values, "dtype": dtype, **facts}, allow_nan=False))
+        how = {"dtype": getattr(args, "dtype", DTYPE), "backend": computed_by(model)}
+        print(json.dumps({"values": values, **how, **facts}, allow_nan=False))
     else:
         for text, value in values.items():
             print(f"{text} = {value!r}")

@@ -40,7 +40,8 @@ def run(args: argparse.Namespace) -> int:
         "packages": ", ".join(f"{n} {v or 'missing'}" for n, v in facts["packages"].items()),
         "cores": f"{facts['cores']} for this process, {facts['threads']} threads by default",
         "memory": f"{in_bytes(memory['available'])} free of {in_bytes(memory['total'])}",
-        "backends": ", ".join(f"{n}: {v}" for n, v in facts["backends"].items()),
+        "backends": "; ".join(f"{n}: {v}" for n, v in facts["backends"].items()),
+        "gpu": gpu_line(facts["gpu"]),
         "plan cache": f"{cache['folder']} ({cache['plans']} plans, {in_bytes(cache['bytes'])})",
         "kernels": ", ".join(facts["kernels"]) or "none",
     }
@@ -50,9 +51,12 @@ def run(args: argparse.Namespace) -> int:
 
 
 def gathered() -> dict[str, Any]:
-    """All facts, as JSON-able values; imports nothing heavy."""
+    """All facts, as JSON-able values; of what is heavy it imports CuPy alone."""
     import psutil
 
+    from tn_qnn.backends.cuda.detect import why_not
+
+    reason = why_not()
     cores = len(os.sched_getaffinity(0))
     free = psutil.virtual_memory()
     return {
@@ -63,7 +67,8 @@ def gathered() -> dict[str, Any]:
         "cores": cores,
         "threads": cores,
         "memory": {"total": free.total, "available": free.available},
-        "backends": _backends(),
+        "backends": _backends(reason),
+        "gpu": _gpu(reason),
         "plan_cache": _plan_cache(),
         "kernels": _kernels(),
     }
@@ -76,10 +81,51 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _backends() -> dict[str, str]:
+def _backends(why_not_cuda: str) -> dict[str, str]:
+    """What can be given to --backend, and whether it can be used."""
     needs = {"cpu": "numba", "einsum": "opt_einsum"}
     found = {b: "yes" if util.find_spec(p) else f"{p} is missing" for b, p in needs.items()}
-    return {**found, "cuda": "not in this version"}
+    auto = "cpu" if why_not_cuda else "cuda"
+    return {"auto": f"takes {auto}", **found, "cuda": why_not_cuda or "yes"}
+
+
+def _gpu(why_not_cuda: str) -> dict[str, Any]:
+    """CuPy's packages, and what CuPy sees where it can be used."""
+    from tn_qnn.backends.cuda.detect import require, wheels
+
+    facts: dict[str, Any] = {
+        "packages": {name: _version(name) for name in wheels()},
+        "driver": None,
+        "devices": [],
+    }
+    if why_not_cuda:
+        return facts
+    from tn_qnn.backends.cuda.runtime import CudaRuntime
+
+    cupy = require()
+    number = cupy.cuda.runtime.driverGetVersion()  # 12040 is 12.4
+    found = [CudaRuntime(cupy, k).facts for k in range(cupy.cuda.runtime.getDeviceCount())]
+    devices = [
+        {"name": d.name, "capability": ".".join(map(str, d.capability)), "memory": d.memory}
+        for d in found
+    ]
+    return {**facts, "driver": f"{number // 1000}.{number % 1000 // 10}", "devices": devices}
+
+
+def gpu_line(facts: dict[str, Any]) -> str:
+    """Packages, the CUDA version of the driver, and devices by number.
+
+    Examples
+    --------
+    >>> gpu_line({"packages": {"cupy-cuda13x": "14.2.0"}, "driver": None, "devices": []})
+    'cupy-cuda13x 14.2.0'
+    """
+    parts = [f"{name} {version}" for name, version in facts["packages"].items()] or ["no CuPy"]
+    if facts["driver"]:
+        parts.append(f"driver for CUDA {facts['driver']}")
+    for number, device in enumerate(facts["devices"]):
+        parts.append(f"device {number}: {device['name']}, {in_bytes(device['memory'])}")
+    return "; ".join(parts)
 
 
 def _plan_cache() -> dict[str, Any]:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from tn_qnn.backends import BACKENDS
+
+if TYPE_CHECKING:
+    from tn_qnn.models.qnn import QNN
 
 SEARCHES = ("fast", "auto", "long")
 #: Names a user may give a precision, and the precision of planes that they mean.
@@ -88,23 +91,64 @@ def memory(text: str) -> float:
     return value
 
 
-def add_engine(parser: argparse.ArgumentParser, dtypes: Sequence[str], dtype: str) -> None:
-    """Add --dtype, --backend, --search, --memory and --threads; absent where not given."""
-    group = parser.add_argument_group("engine")
+def devices(text: str) -> list[int]:
+    """Numbers of GPUs, none twice.
+
+    Examples
+    --------
+    >>> devices("0,1")
+    [0, 1]
+    """
+    words = text.split(",")
+    found = [int(word) for word in words if re.fullmatch(r"\d{1,3}", word, re.ASCII)]
+    if len(found) < len(words) or len(set(found)) < len(found):
+        raise argparse.ArgumentTypeError(f"numbers of GPUs, such as 0,1, expected, not {text!r}")
+    return found
+
+
+#: Options that say where and how it is computed, not what: a model or a run may change them.
+MACHINE = ("backend", "devices", "memory", "threads")
+
+
+def add_machine(group: argparse._ArgumentGroup) -> None:
+    """Add the options :data:`MACHINE`; absent where not given."""
 
     def add(name: str, text: str, **options: Any) -> None:
         group.add_argument(name, default=argparse.SUPPRESS, help=text, **options)
 
-    add("--dtype", f"precision (default: {dtype})", choices=dtypes)
-    add("--backend", "default: cpu", choices=BACKENDS)
-    add("--search", "how long to look for a contraction path (default: fast)", choices=SEARCHES)
+    add("--backend", "cuda, cpu, einsum (slow), or auto: cuda where there is a usable GPU, else cpu"
+        " (default: auto)", choices=BACKENDS, metavar="NAME")  # fmt: skip
+    # "extend": a list in a TOML file gives the option once a number.
+    add("--devices", "GPUs by number, such as 0,1 (default: the first)", type=devices,
+        action="extend", metavar="N,N")  # fmt: skip
     add("--memory", "4GB, or a share of free memory (default: 0.5)", type=memory, metavar="SIZE")
-    add("--threads", "default: all cores", type=count, metavar="N")
+    add("--threads", "of backend cpu (default: all cores)", type=count, metavar="N")
+
+
+def add_engine(parser: argparse.ArgumentParser, dtypes: Sequence[str], dtype: str) -> None:
+    """Add --dtype and --search, and the options :data:`MACHINE`; absent where not given."""
+    group = parser.add_argument_group("engine")
+    absent = argparse.SUPPRESS
+    group.add_argument(
+        "--dtype", default=absent, help=f"precision (default: {dtype})", choices=dtypes
+    )
+    add_machine(group)
+    text = "how long to look for a contraction path (default: fast)"
+    group.add_argument("--search", default=absent, help=text, choices=SEARCHES)
+
+
+def given_options(args: argparse.Namespace, names: Sequence[str] = MACHINE) -> dict[str, Any]:
+    """Those of the options that were given, as arguments of ``QNN``."""
+    return {name: getattr(args, name) for name in names if hasattr(args, name)}
+
+
+def computed_by(model: QNN) -> str:
+    """The backend that a model runs on, with the name of a GPU."""
+    name = model.backend.name
+    return f"{name}: {model.device.facts.name}" if model.device else name
 
 
 def engine(args: argparse.Namespace, dtype: str) -> dict[str, Any]:
     """The options of :func:`add_engine` as arguments of ``QNN``."""
-    given = vars(args)
-    names = ["backend", "search", "memory", "threads"]
-    options = {name: given[name] for name in names if name in given}
-    return {**options, "dtype": DTYPES[given.get("dtype", dtype)]}
+    options = given_options(args, (*MACHINE, "search"))
+    return {**options, "dtype": DTYPES[getattr(args, "dtype", dtype)]}

@@ -32,7 +32,7 @@ class Outcome:
         Score on the test rows.
     baselines
         Scores of simple models on the same split.
-    steps, seconds, evaluations
+    steps, seconds, evaluations, backend
         Of the training.
     plan
         What one call of the model in a step costs.
@@ -44,6 +44,7 @@ class Outcome:
     steps: int
     seconds: float
     evaluations: int
+    backend: str
     plan: Explanation
 
     @property
@@ -72,6 +73,7 @@ def make_outcome(
         steps=result.step,
         seconds=result.seconds,
         evaluations=result.evaluations,
+        backend=result.backend,
         plan=plan,
     )
 
@@ -91,6 +93,7 @@ def write_outcome(
         "steps": end.steps,
         "seconds": end.seconds,
         "evaluations": end.evaluations,
+        "backend": end.backend,
         "steps_per_second": end.steps_per_second,
         "evaluations_per_second": end.evaluations_per_second,
         "plan": {
@@ -124,7 +127,7 @@ def summary(folder: Path, rows: int, end: Outcome, files: Sequence[tuple[str, st
     lines += [
         "",
         f"{end.steps} steps in {end.seconds:.1f} s: {end.steps_per_second:.1f} steps/s,"
-        f" {end.evaluations_per_second:,.0f} evaluations/s",
+        f" {end.evaluations_per_second:,.0f} evaluations/s; backend: {end.backend}",
         f"plan: {cones} cones in {plans} {'topology' if plans == 1 else 'topologies'},"
         f" {end.plan.multiply_adds:.3g} multiply-adds a step",
         "",

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import shutil
 import sys
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from tn_qnn.backends import get_backend
 from tn_qnn.cli import report
-from tn_qnn.cli.config import TrainConfig, add_options, make_config
+from tn_qnn.cli.config import TrainConfig, add_options, changed, make_config
 from tn_qnn.cli.data import CLASSIFICATION, REGRESSION, Dataset, Split, load_dataset, split
+from tn_qnn.cli.options import MACHINE, given_options
 from tn_qnn.cli.runs import CONFIG, DATA, METRICS, new_folder, read_run, save_config, save_start
 from tn_qnn.errors import InputError
 from tn_qnn.train.checkpoint import has_checkpoint
@@ -30,8 +34,8 @@ examples:
   tn-qnn train runs/digits/config.toml --seed 1
   tn-qnn train --resume runs/digits
 """
-#: Options that a run may be resumed with: they change its length or its speed alone.
-RESUMABLE = ("steps", "threads", "memory")
+#: Options that a run may be resumed with: its length, and where and how it computes.
+RESUMABLE = ("steps", *MACHINE)
 #: Fields of a configuration that are about the data, not the estimator.
 NO_PARAMETERS = ("data", "target", "task", "ignore", "test_share", "validation_share")
 INTERRUPTED = 130
@@ -72,12 +76,13 @@ def run(args: argparse.Namespace) -> int:
     )
     estimator = make_estimator(config, dataset, folder)
     try:
-        estimator.fit(
-            parts.train.X,
-            parts.train.y,
-            validation=(parts.validation.X, parts.validation.y),
-            resume=bool(args.resume),
-        )
+        with told():
+            estimator.fit(
+                parts.train.X,
+                parts.train.y,
+                validation=(parts.validation.X, parts.validation.y),
+                resume=bool(args.resume),
+            )
     except BaseException:
         # The folder was empty, and nothing is lost that could be resumed.
         if not args.resume and not has_checkpoint(folder):
@@ -122,6 +127,7 @@ def _begun(args: argparse.Namespace) -> tuple[Path, TrainConfig, Dataset, Split]
     if args.data is None:
         args.parser.error("DATA is missing: digits, FILE.csv or FILE.toml")
     config = make_config(args.data, vars(args))
+    check_backend(config)
     dataset = load_dataset(config)
     parts = split(dataset, config)
     folder = new_folder(dataset.name, args.out)
@@ -135,7 +141,8 @@ def _resumed(args: argparse.Namespace) -> tuple[Path, TrainConfig, Dataset, Spli
     if fixed or args.out:
         args.parser.error(f"--resume: {(fixed or ['out'])[0]} is that of the run; leave it out")
     folder, config, facts = read_run(args.resume)
-    config = replace(config, **{name: given[name] for name in RESUMABLE if name in given})
+    config = changed(config, given_options(args, RESUMABLE))
+    check_backend(config)
     dataset = load_dataset(config)
     if (dataset.features, dataset.task) != (facts.features, facts.task):
         raise InputError(f"--resume: {config.data} is not what it was when the run began")
@@ -143,9 +150,35 @@ def _resumed(args: argparse.Namespace) -> tuple[Path, TrainConfig, Dataset, Spli
     return folder, config, dataset, split(dataset, config)
 
 
+def check_backend(config: TrainConfig) -> None:
+    """Raise BackendError where the backend cannot be used: before data are read, a folder made."""
+    get_backend(config.backend, config.threads, config.devices)
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """Print on stderr what the trainer logs: where and how the steps are taken."""
+    log = logging.getLogger("tn_qnn.train")
+    handler, level = _Told(), log.level
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(level)
+
+
+class _Told(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        print(record.getMessage(), file=sys.stderr)
+
+
 @dataclass
 class Lines:
     """Tells how the training goes in a few lines, where stderr is no terminal for a bar."""
+
+    every_step: ClassVar[bool] = False  # it does not hold up a GPU
 
     said: float = 0.0
     seconds: float = 10.0

@@ -67,7 +67,8 @@ class QNNEstimator(BaseEstimator):
         progress: bool | None = False,
         seed: int = 0,
         dtype: str = "float32",
-        backend: str = "cpu",
+        backend: str = "auto",
+        devices: Sequence[int] | None = None,
         search: str = "fast",
         memory: float = 0.5,
         threads: int | None = None,
@@ -95,6 +96,7 @@ class QNNEstimator(BaseEstimator):
         self.seed = seed
         self.dtype = dtype
         self.backend = backend
+        self.devices = devices
         self.search = search
         self.memory = memory
         self.threads = threads
@@ -124,7 +126,8 @@ class QNNEstimator(BaseEstimator):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         if "model_" in state:
-            state = {**state, "model_": model_from_json(state["model_"], "state")}
+            model = model_from_json(state["model_"], "state", devices=state.get("devices"))
+            state = {**state, "model_": model}
         super().__setstate__(state)
 
     def _train(
@@ -151,6 +154,7 @@ class QNNEstimator(BaseEstimator):
             circuits,
             observables,
             backend=self.backend,
+            devices=self.devices,
             dtype=self.dtype,
             search=self.search,
             memory=self.memory,
@@ -202,7 +206,8 @@ class QNNEstimator(BaseEstimator):
                 ansatz=model.circuits, encoding=None, layers=None, observables=model.observables
             )
         parameters["callbacks"] = [c for c in self.callbacks if parameter_to_json(c)]
-        parameters["checkpoint"] = None  # a folder may be moved
+        # A folder may be moved, devices are those of this machine.
+        parameters.update(checkpoint=None, devices=None)
         values = {name: parameter_to_json(value) for name, value in parameters.items()}
         facts = {
             "parameters": {name: value for name, value in values.items() if value is not None},

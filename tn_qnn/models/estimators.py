@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Self
+from typing import Any, Self, Unpack
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -25,7 +25,7 @@ from tn_qnn.models.base import (
     pair,
     read_scaling,
 )
-from tn_qnn.models.model_file import SavedModel, read_model, trained_weights
+from tn_qnn.models.model_file import Machine, SavedModel, read_model, trained_weights
 from tn_qnn.models.parameters import labels_from_json, labels_to_json, parameter_from_json
 from tn_qnn.models.qnn import QNN
 from tn_qnn.models.scaling import MinMax
@@ -87,7 +87,7 @@ class QNNClassifier(ClassifierMixin, QNNEstimator):
         Show a progress bar; None: in notebooks and terminals.
     seed : int
         Of weights, minibatches, directions and the validation split.
-    dtype, backend, search, memory, threads
+    dtype, backend, devices, search, memory, threads
         As :class:`~tn_qnn.models.qnn.QNN` takes them.
 
     Attributes
@@ -145,7 +145,8 @@ class QNNClassifier(ClassifierMixin, QNNEstimator):
         progress: bool | None = False,
         seed: int = 0,
         dtype: str = "float32",
-        backend: str = "cpu",
+        backend: str = "auto",
+        devices: Sequence[int] | None = None,
         search: str = "fast",
         memory: float = 0.5,
         threads: int | None = None,
@@ -174,6 +175,7 @@ class QNNClassifier(ClassifierMixin, QNNEstimator):
             seed=seed,
             dtype=dtype,
             backend=backend,
+            devices=devices,
             search=search,
             memory=memory,
             threads=threads,
@@ -360,17 +362,28 @@ class QNNRegressor(RegressorMixin, QNNEstimator):
         self.target_scaling_ = read_scaling(saved, "target", list(TARGET_RANGE), 1, where)
 
 
-def load_estimator(folder: str | os.PathLike[str]) -> QNNClassifier | QNNRegressor:
+def load_estimator(
+    folder: str | os.PathLike[str], **machine: Unpack[Machine]
+) -> QNNClassifier | QNNRegressor:
     """Read a fitted estimator from the folder of ``save``, or of a training run's checkpoint.
 
     From a run that was killed it takes the checkpoint's weights. Where there is a checkpoint,
     ``fit(X, y, resume=True)`` goes on from it.
+
+    Parameters
+    ----------
+    folder
+        Of a model file.
+    machine
+        As in :func:`~tn_qnn.models.model_file.load_model`.
 
     Raises
     ------
     CheckpointError
         When there is no model file, or it is damaged, foreign, of an unknown version, of a bare
         QNN (see :func:`~tn_qnn.models.model_file.load_model`), or without weights.
+    BackendError
+        When this machine lacks the backend; ``backend="auto"`` loads the model nevertheless.
 
     Examples
     --------
@@ -382,7 +395,7 @@ def load_estimator(folder: str | os.PathLike[str]) -> QNNClassifier | QNNRegress
     >>> bool((loaded.predict_proba([[0.3, 0.4]]) == fitted.predict_proba([[0.3, 0.4]])).all())
     True
     """
-    saved = read_model(folder)
+    saved = read_model(folder, **machine)
     classes: dict[str, Any] = {made.kind: made for made in (QNNClassifier, QNNRegressor)}
     if saved.kind not in classes:
         raise CheckpointError(f"{folder}: holds a bare QNN, no estimator; use load_model")
@@ -394,7 +407,9 @@ def load_estimator(folder: str | os.PathLike[str]) -> QNNClassifier | QNNRegress
         if name not in known:
             raise CheckpointError(f"{where}: {saved.kind}s have no parameter {name!r}")
         parameters[name] = parameter_from_json(value, f"{where}.parameters.{name}")
-    estimator: QNNClassifier | QNNRegressor = classes[saved.kind](**parameters)
+    if "backend" in machine:
+        parameters.pop("threads", None)
+    estimator: QNNClassifier | QNNRegressor = classes[saved.kind](**{**parameters, **machine})
     try:
         estimator._restore(saved, where)
     except InputError as error:

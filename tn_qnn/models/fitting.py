@@ -51,7 +51,7 @@ class Fitting:
         MemoryBudgetError
             With the figures, when no slicing fits.
         """
-        budget = self.budget.bytes()
+        budget = self.budget.bytes(self.backend.free_memory())
         itemsize = self.dtype.itemsize * (1 if batch.network.real else 2)
         elements: int | None = None
         while True:

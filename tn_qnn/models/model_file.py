@@ -10,15 +10,17 @@ from __future__ import annotations
 import os
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tn_qnn.arrays import to_numpy
+from tn_qnn.backends import BACKENDS
 from tn_qnn.errors import BackendError, CheckpointError, InputError, PlanError
 from tn_qnn.files import read_json, read_npz, write_atomic, write_npz
 from tn_qnn.models import fields
@@ -39,6 +41,21 @@ FORMAT = "tn_qnn model"
 VERSION = 1
 KINDS = ("qnn", "classifier", "regressor")
 Weights = NDArray[np.float64]
+
+
+class Machine(TypedDict, total=False):
+    """Options of a QNN that say where and how it computes, not what: loading may change them.
+
+    Attributes
+    ----------
+    backend, devices, memory, threads
+        As :class:`~tn_qnn.models.qnn.QNN` takes them.
+    """
+
+    backend: str
+    devices: Sequence[int] | None
+    memory: float
+    threads: int | None
 
 
 @dataclass(frozen=True)
@@ -101,13 +118,17 @@ def save_model(folder: str | os.PathLike[str], model: QNN, weights: Any = None) 
     write_model(folder, SavedModel("qnn", model, values))
 
 
-def load_model(folder: str | os.PathLike[str]) -> tuple[QNN, Weights]:
+def load_model(folder: str | os.PathLike[str], **machine: Unpack[Machine]) -> tuple[QNN, Weights]:
     """Read the QNN and the weights that :func:`save_model` or an estimator's ``save`` wrote.
 
     Parameters
     ----------
     folder
         Of a model file; where a checkpoint in it is further, its weights are taken.
+    machine
+        ``backend``, ``devices``, ``memory``, ``threads``: in the place of those that were saved.
+        A file keeps the backend that was asked for: "auto" is what is best where it is loaded.
+        It keeps no devices: they belong to a machine, not to a model.
 
     Returns
     -------
@@ -119,8 +140,10 @@ def load_model(folder: str | os.PathLike[str]) -> tuple[QNN, Weights]:
     CheckpointError
         When there is no model file, or it is damaged, foreign, of an unknown version, or without
         weights. Nothing in a file can run code.
+    BackendError
+        When this machine lacks the backend; ``backend="auto"`` loads the model nevertheless.
     """
-    saved = read_model(folder)
+    saved = read_model(folder, **machine)
     return saved.model, trained_weights(folder, saved)[0]
 
 
@@ -132,7 +155,8 @@ def checked_weights(model: QNN, weights: Any) -> Weights:
     InputError
         When it has another shape, an unknown name, or numbers that are not finite.
     """
-    sets, single = model._checked_weights(weights, 1)
+    named = weights is None or isinstance(weights, Mapping)
+    sets, single = model._checked_weights(weights if named else to_numpy(weights), 1)
     if not single:
         raise InputError(f"weights: shape ({model.num_weights},) expected, not {sets.shape}")
     return np.array(sets[0])
@@ -166,14 +190,14 @@ def write_model(folder: str | os.PathLike[str], saved: SavedModel) -> None:
                 old.unlink(missing_ok=True)
 
 
-def read_model(folder: str | os.PathLike[str]) -> SavedModel:
+def read_model(folder: str | os.PathLike[str], **machine: Unpack[Machine]) -> SavedModel:
     """Read a model file, with every value checked; see :func:`load_model`."""
     path = Path(folder) / FILE
     head = _read_head(path)
     where = str(path)
     kind = fields.text(head["kind"], f"{where}: kind", KINDS)
     step = head["step"] if head["step"] is None else fields.whole(head["step"], f"{where}: step")
-    model = model_from_json(head["model"], f"{where}: model")
+    model = model_from_json(head["model"], f"{where}: model", **machine)
     if model_signature(model) != head["signature"]:
         raise CheckpointError(f"{where}: damaged: the circuits are not those that were saved")
     arrays = _read_arrays(path, head)
@@ -190,7 +214,7 @@ def has_model(folder: str | os.PathLike[str]) -> bool:
         return False
     try:
         return read_model(folder).weights is not None
-    except CheckpointError:
+    except (CheckpointError, BackendError):
         return True
 
 
@@ -243,7 +267,7 @@ def model_to_json(model: QNN) -> dict[str, Any]:
         "circuits": circuits_to_json(model.circuits),
         "observables": observables_to_json(model.observables),
         "options": {
-            "backend": model.backend.name,
+            "backend": model.requested_backend,
             "dtype": model.dtype,
             "search": _search_to_json(model.search),
             "memory": model.budget.memory,
@@ -254,33 +278,48 @@ def model_to_json(model: QNN) -> dict[str, Any]:
     }
 
 
-def model_from_json(value: Any, where: str) -> QNN:
-    """The inverse of :func:`model_to_json`.
+def model_from_json(value: Any, where: str, **machine: Unpack[Machine]) -> QNN:
+    """The inverse of :func:`model_to_json`; ``machine`` as in :func:`load_model`.
 
     Raises
     ------
     CheckpointError
         When anything in it is not legal; the message names the place.
+    BackendError
+        When this machine lacks the backend.
     """
+    if unknown := set(machine) - set(Machine.__annotations__):
+        raise TypeError(f"{unknown.pop()!r} is not among {', '.join(Machine.__annotations__)}")
     fields.record(value, where, ["circuits", "observables", "options"])
     circuits = circuits_from_json(value["circuits"], f"{where}.circuits")
     observables = observables_from_json(value["observables"], f"{where}.observables")
-    given = fields.record(value["options"], f"{where}.options", ["backend", "dtype", "search"])
     here = f"{where}.options"
-    fields.record(given, here, ["memory", "threads", "sets", "samples"])
+    names = ["backend", "dtype", "search", "memory", "threads", "sets", "samples"]
+    given = fields.record(value["options"], here, names)
+    backend = fields.text(given["backend"], f"{here}.backend", BACKENDS)
     threads = given["threads"]
+    threads = None if threads is None else fields.whole(threads, f"{here}.threads", 1, 2**16)
     options: dict[str, Any] = {
-        **{name: fields.text(given[name], f"{here}.{name}") for name in ("backend", "dtype")},
+        "backend": backend,
+        "dtype": fields.text(given["dtype"], f"{here}.dtype"),
         **{name: fields.whole(given[name], f"{here}.{name}", 1, 2**31)
            for name in ("sets", "samples")},
         "search": _search_from_json(given["search"], f"{here}.search"),
         "memory": fields.real(given["memory"], f"{here}.memory"),
-        "threads": None if threads is None else fields.whole(threads, here, 1, 2**16),
+        # They are those of the backend that was saved.
+        "threads": None if "backend" in machine else threads,
     }  # fmt: skip
     try:
-        return QNN(circuits, observables, **options)
-    except (InputError, BackendError) as error:
+        return QNN(circuits, observables, **{**options, **machine})
+    except InputError as error:
         raise CheckpointError(f"{where}: {error}") from error
+    except BackendError as error:
+        if machine:
+            raise  # of what was asked for, not of the file
+        raise BackendError(
+            f"{where}: saved with backend={backend!r}; load it with another (predict --backend):"
+            f" {error}"
+        ) from error
 
 
 def _search_to_json(search: Search) -> Any:

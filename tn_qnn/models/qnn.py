@@ -12,12 +12,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from tn_qnn.arrays import array_module
 from tn_qnn.backends import get_backend
 from tn_qnn.backends.memory import Budget
-from tn_qnn.backends.protocol import DTYPES, Executor
+from tn_qnn.backends.protocol import DTYPES
 from tn_qnn.circuit.circuit import Circuit
 from tn_qnn.circuit.observables import DensityMatrix, Observable, check_observable
 from tn_qnn.errors import BackendError, InputError
+from tn_qnn.models.evaluation import Evaluation
 from tn_qnn.models.explain import CALL_SECONDS, Explanation, hardware_cost, job_cost
 from tn_qnn.models.fitting import Fitting
 from tn_qnn.network.batch import Readouts, read_out
@@ -37,7 +39,8 @@ class QNN:
     observables
         Read out of every circuit; outputs are ordered circuit by circuit.
     backend
-        "cpu" (compiled) or "einsum" (slow, for comparison).
+        "auto" (the default: a GPU where CuPy sees one, else the CPU), "cuda", "cpu" or "einsum"
+        (slow, for comparison).
     dtype
         "float32" or "float64": the precision of planes, real or complex.
     search
@@ -48,6 +51,8 @@ class QNN:
         memory (0 < share < 1).
     threads
         Threads of the CPU backend; default all cores.
+    devices
+        Numbers of the GPUs that share the work; default the first.
     sets, samples
         Batch sizes that the plan is made for; any other sizes run on the same plan.
 
@@ -55,6 +60,8 @@ class QNN:
     ------
     InputError
         When an argument is not legal.
+    BackendError
+        When the backend cannot be used here, with what to install.
     MemoryBudgetError
         At the first call, when the plan does not fit in the memory, sliced or not.
 
@@ -74,11 +81,12 @@ class QNN:
         circuits: Circuit | Sequence[Circuit],
         observables: Observable | Sequence[Observable],
         *,
-        backend: str = "cpu",
+        backend: str = "auto",
         dtype: str = "float32",
         search: str | UserPath | Search = "fast",
         memory: float = 0.5,
         threads: int | None = None,
+        devices: Sequence[int] | None = None,
         sets: int = 2,
         samples: int = 256,
     ) -> None:
@@ -88,11 +96,12 @@ class QNN:
             raise InputError(f"dtype: one of {DTYPES} expected, not {dtype!r}")
         _check_count("sets", sets)
         _check_count("samples", samples)
-        self.backend, self.dtype = get_backend(backend, threads), dtype
+        self.requested_backend, self.dtype = backend, dtype
+        self.backend = get_backend(backend, threads, devices)
         self.search = search if isinstance(search, Search) else Search(search)
         self.budget = Budget(memory)
         self.sets, self.samples = int(sets), int(samples)
-        self._executors: dict[bool, tuple[Executor, ...]] = {}
+        self._evaluations: dict[bool, Evaluation] = {}
 
     @cached_property
     def weight_names(self) -> tuple[str, ...]:
@@ -126,10 +135,10 @@ class QNN:
     @property
     def jobs(self) -> tuple[Job, ...]:
         """What runs: a job for every distinct cone topology, split where memory is short."""
-        return tuple(executor.job for executor in self._prepared(False))
+        return tuple(executor.job for executor in self._prepared(False).executors)
 
-    def _prepared(self, weights_per_sample: bool) -> tuple[Executor, ...]:
-        if weights_per_sample not in self._executors:
+    def _prepared(self, weights_per_sample: bool) -> Evaluation:
+        if weights_per_sample not in self._evaluations:
             readouts = self.readouts.per_sample() if weights_per_sample else self.readouts
             fitting = Fitting(
                 self.backend,
@@ -140,10 +149,36 @@ class QNN:
                 self.samples,
                 self._weight_index,
             )
-            self._executors[weights_per_sample] = tuple(
-                executor for batch in readouts.batches for executor in fitting.executors(batch)
+            executors = [e for batch in readouts.batches for e in fitting.executors(batch)]
+            constants = np.zeros(self.num_outputs)
+            for output, value in readouts.constants:
+                constants[output] += value
+            self._evaluations[weights_per_sample] = Evaluation(
+                tuple(executors), constants, self.device, self.budget
             )
-        return self._executors[weights_per_sample]
+        return self._evaluations[weights_per_sample]
+
+    @property
+    def device(self) -> Any:
+        """The first GPU's runtime, or None."""
+        runtimes = getattr(self.backend, "runtimes", None)
+        return runtimes[0] if runtimes else None
+
+    @property
+    def ops(self) -> Any:
+        """Kernels for what training needs beside elementwise arithmetic, or None on the CPU."""
+        return self.device.ops if self.device else None
+
+    @property
+    def capturable(self) -> bool | str:
+        """Whether a call can be captured in a CUDA graph: True, or why not."""
+        if self.device is None:
+            return "there is no GPU"
+        if len(getattr(self.backend, "devices", ())) > 1:
+            return "several GPUs share the work"
+        if any(op.block for circuit in self.circuits for op in circuit.operations):
+            return "tensor-valued blocks are worked out by cuSOLVER"
+        return True
 
     @cached_property
     def credit(self) -> NDArray[np.bool_]:
@@ -175,22 +210,51 @@ class QNN:
         Returns
         -------
         ndarray
-            Shape (S, K), or (P, S, K) for stacked weights, of the model's dtype.
+            Shape (S, K), or (P, S, K) for stacked weights, of the model's dtype. CuPy arrays of
+        float64 give CuPy arrays of float64, on backends "cuda" and "einsum": nothing is copied to
+        the host, and no value is looked at.
 
         Raises
         ------
         InputError
             For a wrong shape, NaN or infinite values, or a weight without a value.
         """
+        xp = array_module(X if weights is None or isinstance(weights, Mapping) else weights)
+        if xp is not np:
+            return self._on_arrays(xp, weights, X)
         features = self._checked_features(X)
         sets, single = self._checked_weights(weights, len(features))
-        out = np.zeros((self.num_outputs, sets.shape[0], len(features)), dtype=self.dtype)
-        for executor in self._prepared(sets.ndim == 3):
-            executor.job.scatter.add(executor.run(sets, features), out)
-        for output, value in self.readouts.constants:
-            out[output] += value
-        result = out.transpose(1, 2, 0)
-        return np.ascontiguousarray(result[0] if single else result)
+        out = self._prepared(sets.ndim == 3).on_host(sets, features, np.dtype(self.dtype))
+        return out[0] if single else out
+
+    def _on_arrays(self, xp: Any, weights: Any, X: Any) -> Any:
+        """Outputs, float64, of device arrays: shapes are checked, values are not looked at."""
+        if self.backend.name == "cpu":
+            raise BackendError(
+                f"weights: {xp.__name__} arrays given to backend='cpu'; pass NumPy arrays, or make"
+                " the model with backend='cuda'"
+            )
+        features = xp.zeros((1, 0)) if X is None else X
+        if array_module(features) is not xp:
+            raise InputError(f"X: an array of {xp.__name__} expected beside such weights")
+        if isinstance(weights, Mapping) or weights is None:
+            weights = xp.asarray(self._checked_weights(weights, len(features))[0][0])
+        shape = (weights.shape, features.shape)
+        single = weights.ndim == 1
+        sets = weights[None] if single else weights
+        if (
+            sets.ndim not in (2, 3) or sets.shape[-1] != self.num_weights
+            or (sets.ndim == 3 and sets.shape[1] != len(features))
+            or features.ndim != 2 or features.shape[1] < self.num_features
+            or {sets.dtype, features.dtype} != {np.dtype(float)}
+        ):  # fmt: skip
+            raise InputError(
+                f"weights, X: float64 of shapes ({self.num_weights},), (sets, {self.num_weights})"
+                f" or (sets, samples, {self.num_weights}), and (samples, {self.num_features})"
+                f" expected, not {sets.dtype} and {features.dtype} of {shape}"
+            )
+        out = self._prepared(sets.ndim == 3).on_arrays(xp, sets, features)
+        return out[0] if single else out
 
     @cached_property
     def signature(self) -> str:
@@ -213,7 +277,13 @@ class QNN:
             for job in self.jobs
         ]
         versions = {name: version(name) for name in ("numpy", "numba", "llvmlite")}
-        return {"backend": self.backend.name, "plans": plans, "versions": versions}
+        name = self.device.facts.name if self.device else ""
+        return {
+            "backend": self.backend.name,
+            "device": name,
+            "plans": plans,
+            "versions": versions,
+        }
 
     def explain(
         self, sets: int | None = None, samples: int | None = None, error: float = 0.01
@@ -232,7 +302,7 @@ class QNN:
         p, s = self.sets if sets is None else sets, self.samples if samples is None else samples
         _check_count("sets", p)
         _check_count("samples", s)
-        costs = tuple(job_cost(e.job, e, p, s) for e in self._prepared(False))
+        costs = tuple(job_cost(e.job, e, p, s) for e in self._prepared(False).executors)
         per_sample = sum(
             compile_program(
                 b.network, Search().plan(b.network, self.sets, self.samples)

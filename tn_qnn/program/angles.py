@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tn_qnn.arrays import Array, array_module, beside
 from tn_qnn.circuit.slots import Expr
 from tn_qnn.network.labels import CONES
-
-Array = Any  # numpy or cupy: the same source serves both
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,7 +20,7 @@ class Monomials:
     Attributes
     ----------
     entries
-        Positions in the flattened (row, cone) table; None for all of them, in order.
+        Positions in the flattened (row, cone) table, all different; None for all, in order.
     coefficients
         Shape (n, 1, 1).
     weights, features
@@ -70,10 +68,12 @@ class AngleTable:
         Returns
         -------
         array
-            Shape (rows, cones, P or 1, S or 1): 1 where the angles do not depend on the label.
+            Shape (rows, cones, P or 1, S or 1): 1 where the angles do not depend on the label;
+            of the arguments' module, NumPy or CuPy.
         """
-        total: Array = self.constants
-        for m in self.monomials:
+        xp = array_module(weights)
+        total: Array = beside(self, weights).constants
+        for m in (beside(monomials, weights) for monomials in self.monomials):
             term = m.coefficients
             for index in m.weights:
                 term = term * _weight_columns(weights, index)
@@ -83,8 +83,8 @@ class AngleTable:
                 total = total + term
             else:
                 shape = np.broadcast_shapes(total.shape[1:], term.shape[1:])
-                total = np.array(np.broadcast_to(total, (total.shape[0], *shape)))
-                np.add.at(total, m.entries, np.broadcast_to(term, (len(m.entries), *shape)))
+                total = xp.array(xp.broadcast_to(total, (total.shape[0], *shape)))
+                total[m.entries] += term
         return total.reshape(self.rows, self.cones, *total.shape[1:])
 
 
@@ -92,7 +92,7 @@ def _weight_columns(weights: Array, index: NDArray[np.intp]) -> Array:
     """Shape (n, P, 1), or (n, P, S) for weight sets a sample."""
     if weights.ndim == 2:
         return weights.T[index][:, :, None]
-    return np.moveaxis(weights[:, :, index], -1, 0)
+    return array_module(weights).moveaxis(weights[:, :, index], -1, 0)
 
 
 def angle_table(

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from tn_qnn.program.program import Program, Stage
+from tn_qnn.program.program import Program, Step
 
 ALIGN = 16  # lanes that the innermost batch axis is padded to, for every dtype
 
@@ -44,6 +44,10 @@ class Layout:
     extent: int
     loops: tuple[int, int, int]
     outer: tuple[str, str]
+
+
+#: Layout of what depends on no label.
+POINT = Layout((), {}, 1, (1, 1, 1), ("", ""))
 
 
 def make_layout(labels: tuple[str, ...], sizes: Mapping[str, int], flat: bool) -> Layout:
@@ -97,34 +101,50 @@ class Scratch:
     size: int
 
 
-def allocate(program: Program, stage: Stage) -> Scratch:
-    """Give every intermediate of a stage a place that nothing alive shares: best fit."""
+def allocate(program: Program, moments: Sequence[Sequence[Step]], kept: Collection[int]) -> Scratch:
+    """Give intermediates of a stage a place that nothing alive shares: best fit.
+
+    Parameters
+    ----------
+    program
+        What the steps are from.
+    moments
+        Steps in order; those of one moment run in any order, or together.
+    kept
+        Results that lie elsewhere.
+    """
     last_use: dict[int, int] = {}
-    for now, step in enumerate(stage.steps):
-        last_use |= {step.left: now, step.right: now, step.out: now}
+    for now, steps in enumerate(moments):
+        last_use |= {slot: now for step in steps for slot in (step.left, step.right, step.out)}
     offsets: dict[int, int] = {}
     free: list[tuple[int, int]] = []  # (start, size), sorted, never touching
     top = 0
-    for now, step in enumerate(stage.steps):
-        if step.out not in program.exported:
-            need = program.slots[step.out].size * program.slots[step.out].planes
-            fits = [hole for hole in free if hole[1] >= need]
-            if fits:
-                start, size = min(fits, key=lambda hole: hole[1])
-                free.remove((start, size))
-                if size > need:
-                    free = _merged([*free, (start + need, size - need)])
-            elif free and free[-1][0] + free[-1][1] == top:
-                start = free.pop()[0]
-                top = start + need
-            else:
-                start, top = top, top + need
-            offsets[step.out] = start
-        for slot in {step.left, step.right, step.out}:
+    for now, steps in enumerate(moments):
+        for step in steps:
+            if step.out not in kept:
+                need = program.slots[step.out].size * program.slots[step.out].planes
+                offsets[step.out], free, top = _placed(need, free, top)
+        for slot in {slot for step in steps for slot in (step.left, step.right, step.out)}:
             if slot in offsets and last_use[slot] == now:
                 size = program.slots[slot].size * program.slots[slot].planes
                 free = _merged([*free, (offsets[slot], size)])
     return Scratch(offsets, top)
+
+
+def _placed(
+    need: int, free: list[tuple[int, int]], top: int
+) -> tuple[int, list[tuple[int, int]], int]:
+    """A place of some size, and the holes and the top that are left."""
+    fits = [hole for hole in free if hole[1] >= need]
+    if fits:
+        start, size = min(fits, key=lambda hole: hole[1])
+        left = [hole for hole in free if hole != (start, size)]
+        if size > need:
+            left = _merged([*left, (start + need, size - need)])
+        return start, left, top
+    if free and free[-1][0] + free[-1][1] == top:
+        return free[-1][0], free[:-1], free[-1][0] + need
+    return top, free, top + need
 
 
 def _merged(holes: list[tuple[int, int]]) -> list[tuple[int, int]]:

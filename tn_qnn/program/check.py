@@ -186,7 +186,7 @@ def _check_sums(program: Program) -> None:
 
 
 def _check_scratch(program: Program, stage: Stage) -> None:
-    scratch = allocate(program, stage)
+    scratch = allocate(program, [[step] for step in stage.steps], program.exported)
     born = {step.out: now for now, step in enumerate(stage.steps)}
     own = set(born) - program.exported
     _require(set(scratch.offsets) == own, f"stage {stage.labels}: scratch for other slots")

@@ -6,19 +6,17 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tn_qnn.arrays import Array, array_module, beside
 from tn_qnn.circuit.blocks import block_matrices
 from tn_qnn.circuit.observables import pack_density
 from tn_qnn.network.canonical import Cone
 from tn_qnn.network.labels import CONES, SAMPLES, SETS
 from tn_qnn.program.angles import AngleTable, angle_table
 from tn_qnn.program.program import BlockInput, Program
-
-Array = Any
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,12 +36,27 @@ class BlockTable:
     real: bool
 
     def matrices(self, weights: Array) -> Array:
-        """All its matrices, shape (cones, P, S or 1, d, d)."""
-        picked = weights[..., self.columns]  # (P, [S,] cones, n)
-        picked = np.moveaxis(picked, -2, 0)
+        """All its matrices, shape (cones, P, S or 1, d, d); of the weights' module."""
+        picked = weights[..., beside(self, weights).columns]  # (P, [S,] cones, n)
+        picked = array_module(weights).moveaxis(picked, -2, 0)
         if weights.ndim == 2:
             picked = picked[:, :, None]
         return block_matrices(picked, self.num_qubits, self.real)
+
+
+@dataclass(frozen=True, eq=False)
+class Addends:
+    """Values that are added to outputs which are all different: one indexed addition.
+
+    Attributes
+    ----------
+    outputs, values, coefficients
+        As in :class:`Scatter`.
+    """
+
+    outputs: NDArray[np.intp]
+    values: NDArray[np.intp]
+    coefficients: NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,24 +78,31 @@ class Scatter:
     open_outputs: tuple[int, ...]
 
     @cached_property
-    def _one_each(self) -> bool:
-        return len(np.unique(self.outputs)) == len(self.outputs)
+    def _rounds(self) -> tuple[Addends, ...]:
+        """First addends of all outputs, second ones, ...: a fixed order, without atomics."""
+        order = np.argsort(self.outputs, kind="stable")
+        counts = np.unique(self.outputs, return_counts=True)[1]
+        turn = np.empty(len(order), dtype=np.intp)
+        turn[order] = np.concatenate([np.arange(count) for count in counts])
+        return tuple(
+            Addends(self.outputs[now], self.values[now], self.coefficients[now])
+            for now in (turn == k for k in range(counts.max()))
+        )
 
-    def add(self, values: NDArray[Any], out: NDArray[Any]) -> None:
-        """Add values (terms, cones, P, S) to the outputs (K, P, S)."""
+    def add(self, values: Array, out: Array) -> None:
+        """Add values (terms, cones, P, S) to the outputs (K, P, S), both NumPy or CuPy."""
         if self.open_outputs:
+            xp = array_module(values)
             d = int(np.sqrt(len(values)))
-            rho = np.moveaxis(values.reshape(d, d, *values.shape[1:]), (0, 1), (-2, -1))
+            rho = xp.moveaxis(values.reshape(d, d, *values.shape[1:]), (0, 1), (-2, -1))
             packed = pack_density(rho)
             for cone, first in enumerate(self.open_outputs):
-                out[first : first + d * d] += np.moveaxis(packed[cone], -1, 0)
+                out[first : first + d * d] += xp.moveaxis(packed[cone], -1, 0)
             return
         flat = values.real.reshape(-1, *values.shape[2:])
-        scaled = flat[self.values] * self.coefficients.astype(flat.dtype)[:, None, None]
-        if self._one_each:
-            out[self.outputs] += scaled
-        else:
-            np.add.at(out, self.outputs, scaled)
+        for addends in (beside(some, values) for some in self._rounds):
+            scale = addends.coefficients.astype(flat.dtype)[:, None, None]
+            out[addends.outputs] += flat[addends.values] * scale
 
 
 @dataclass(frozen=True, eq=False)

@@ -27,3 +27,15 @@ def minibatch(seed: int, step: int, num_samples: int, batch_size: int) -> np.nda
     epoch, place = divmod(step, steps_per_epoch(num_samples, batch_size))
     order = permutation(seed, epoch, num_samples)
     return order[place * batch_size : (place + 1) * batch_size]
+
+
+def batch_length(step: int, num_samples: int, batch_size: int) -> int:
+    """Return how many samples :func:`minibatch` gives for a step.
+
+    Examples
+    --------
+    >>> [batch_length(step=k, num_samples=5, batch_size=2) for k in range(4)]
+    [2, 2, 1, 2]
+    """
+    place = step % steps_per_epoch(num_samples, batch_size)
+    return min(batch_size, num_samples - place * batch_size)

@@ -1,12 +1,17 @@
-"""Callbacks: called after every step with a :class:`Report`; returning True ends the training."""
+"""Callbacks: called after a step with a :class:`Report`; returning True ends the training.
+
+A callback is called after every step. On a GPU the host must then look at each of them, which
+takes longer than many a step. One with the attribute ``every_step = False`` is called only where
+the host looks anyway: after validations, checkpoints, the last step, and some times a second.
+"""
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import ClassVar, TypeAlias
 
+from tn_qnn.arrays import Array
 from tn_qnn.errors import InputError
-from tn_qnn.train.arrays import Array
 from tn_qnn.train.history import History, Row
 from tn_qnn.train.state import Monitor
 
@@ -71,6 +76,8 @@ class EarlyStopping:
     patience: int = 10
     min_delta: float = 0.0
     restore_best: bool = True
+
+    every_step: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         if not isinstance(self.patience, int) or self.patience < 1:

@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from tn_qnn.arrays import Array, to_numpy
 from tn_qnn.errors import CheckpointError
 from tn_qnn.files import read_json, read_npz, write_json, write_npz
-from tn_qnn.train.arrays import Array, to_numpy
 from tn_qnn.train.history import History
 
 FILE = "checkpoint.json"

@@ -6,6 +6,7 @@ optimization", IEEE Trans. Aerosp. Electron. Syst. 34 (1998) 817.
 
 from dataclasses import dataclass
 
+from tn_qnn.arrays import Array
 from tn_qnn.errors import InputError
 
 
@@ -34,12 +35,12 @@ class Gains:
 
     def perturbation(self, step: int) -> float:
         """Return c_k, the perturbation of step k = ``step``."""
-        return perturbation(self.c, self.gamma, step)
+        return float(perturbation(self.c, self.gamma, step))
 
 
-def perturbation(c: float, gamma: float, step: int) -> float:
-    """Return c_k = c / (k + 1)^gamma."""
-    return float(c / (step + 1) ** gamma)
+def perturbation(c: float, gamma: float, step: int | Array) -> float | Array:
+    """Return c_k = c / (k + 1)^gamma; for a step on the device, an array without axes."""
+    return c / (step + 1) ** gamma
 
 
 def calibrated_a(first_step: float, unit_change: float, A: float, alpha: float) -> float:

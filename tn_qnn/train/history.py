@@ -3,6 +3,7 @@
 import csv
 import io
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -71,6 +72,10 @@ class History:
     def append(self, row: Row) -> None:
         """Add a row."""
         self._rows.append(row)
+
+    def extend(self, rows: Iterable[Row]) -> None:
+        """Add rows."""
+        self._rows.extend(rows)
 
     def __len__(self) -> int:
         return len(self._rows)

@@ -7,8 +7,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from tn_qnn.arrays import Array, to_numpy
 from tn_qnn.errors import InputError
-from tn_qnn.train.arrays import Array, array_module, to_numpy
 from tn_qnn.train.initializers import initial_weights
 from tn_qnn.train.losses import Loss
 from tn_qnn.train.protocol import Trainable
@@ -18,7 +18,7 @@ ClassWeight: TypeAlias = str | Mapping[int, float] | Sequence[float] | np.ndarra
 
 @dataclass(frozen=True)
 class Data:
-    """Checked samples: X (S, F), y (S, ...), sample_weight (S,) of mean 1 or None."""
+    """Samples: X (S, F), y (S, ...), sample_weight (S,) of mean 1 or None."""
 
     X: Array
     y: Array
@@ -31,7 +31,7 @@ class Data:
 
 
 def checked_data(model: Trainable, loss: Loss, X: Any, y: Any, prefix: str = "") -> Data:
-    """Return features and targets as arrays; X None stands for one sample without features.
+    """Return features and targets as NumPy arrays; X None is one sample without features.
 
     Raises
     ------
@@ -62,7 +62,7 @@ def targets(model: Trainable, loss: Loss, y: Any, samples: int, name: str) -> Ar
         if loss.targets != "any":
             raise InputError(f"{name}: got None, expected {samples} targets for loss {loss.name}.")
         return np.zeros(samples)
-    array = y if array_module(y) is not np else np.asarray(y)
+    array = to_numpy(y)
     if array.ndim == 0 or len(array) != samples:
         raise InputError(
             f"{name}: got shape {array.shape}, expected {samples} entries, one a row of X."
@@ -103,10 +103,9 @@ def class_indices(name: str, y: Array, num_outputs: int) -> Array:
 
 
 def numbers(name: str, value: Any) -> Array:
-    """Return a finite real array, floats kept as they are and other numbers as float64."""
-    xp = array_module(value)
+    """Return a finite real NumPy array, floats kept as they are, other numbers as float64."""
     try:
-        array = xp.asarray(value)
+        array = to_numpy(value)
     except ValueError as error:
         raise InputError(f"{name}: not an array ({error}); rows need equal lengths.") from error
     if array.dtype.kind not in "biuf":
@@ -116,8 +115,8 @@ def numbers(name: str, value: Any) -> Array:
         )
     if array.dtype.kind != "f":
         array = array.astype(np.float64)
-    if not bool(xp.isfinite(array).all()):
-        first = tuple(int(index[0]) for index in xp.nonzero(~xp.isfinite(array)))
+    if not np.isfinite(array).all():
+        first = tuple(int(index[0]) for index in np.nonzero(~np.isfinite(array)))
         raise InputError(
             f"{name}: got {array[first]} at index {first}, expected finite numbers; "
             f"drop or fill such entries."
@@ -137,7 +136,7 @@ def combined_weight(
     """
     if class_weight is None and sample_weight is None:
         return None
-    weight, y = np.ones(len(y)), to_numpy(y)
+    weight = np.ones(len(y))
     if class_weight is not None:
         if loss.targets != "classes":
             raise InputError(
@@ -203,7 +202,7 @@ def starting_weights(model: Trainable, weights: Any, seed: int) -> Array:
             f"weights: got shape {array.shape}, expected {(model.num_weights,)}, one a weight "
             f"of the model."
         )
-    return array_module(array).array(array, dtype=np.float64)
+    return np.array(array, dtype=np.float64)
 
 
 def check_classes(loss: Loss, y: Array) -> None:

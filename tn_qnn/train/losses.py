@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from tn_qnn.arrays import Array, array_module
 from tn_qnn.errors import InputError
-from tn_qnn.train.arrays import Array, array_module
 
 LossFunction: TypeAlias = Callable[[Array, Array], Array]
 Targets: TypeAlias = Literal["classes", "numbers", "any"]
@@ -32,6 +32,10 @@ class Loss:
         What ``y`` holds: class indices (N,), numbers (N, K), or whatever the callable takes.
     differences : bool
         Whether the slope may be taken from finite differences in the outputs instead.
+    capturable : bool
+        Whether ``value`` and ``slope`` take arrays on a GPU by elementwise work and reductions
+        alone, which a CUDA graph can hold: no transfer, no choice by an array's value, and no
+        scalar assigned through an array of indices (CuPy copies it to the device).
     """
 
     name: str
@@ -40,6 +44,7 @@ class Loss:
     score: Callable[[Array, Array], float]
     targets: Targets
     differences: bool = False
+    capturable: bool = False
 
     @property
     def has_slope(self) -> bool:
@@ -63,7 +68,7 @@ def mse() -> Loss:
     def slope(outputs: Array, y: Array) -> Array:
         return 2.0 * (outputs - y) / outputs.shape[1]
 
-    return Loss("mse", value, slope, r_squared, "numbers")
+    return Loss("mse", value, slope, r_squared, "numbers", capturable=True)
 
 
 def cross_entropy(scale: float = 5.0) -> Loss:
@@ -87,19 +92,18 @@ def cross_entropy(scale: float = 5.0) -> Loss:
         xp = array_module(outputs)
         logits = scale * _pair(outputs)
         logits = logits - logits.max(axis=1, keepdims=True)
-        picked = logits[xp.arange(len(y)), y]
-        return xp.log(xp.exp(logits).sum(axis=1)) - picked
+        return xp.log(xp.exp(logits).sum(axis=1)) - _picked(logits, y)
 
     def slope(outputs: Array, y: Array) -> Array:
         xp = array_module(outputs)
         logits = scale * _pair(outputs)
         exponentials = xp.exp(logits - logits.max(axis=1, keepdims=True))
         slopes = exponentials / exponentials.sum(axis=1, keepdims=True)
-        slopes[xp.arange(len(y)), y] -= 1.0
-        slopes = scale * slopes
+        slopes = scale * (slopes - _is_class(slopes, y))
         return slopes if outputs.shape[1] > 1 else slopes[:, 1:] - slopes[:, :1]
 
-    return Loss(f"cross_entropy(scale={scale!r})", value, slope, accuracy, "classes")
+    name = f"cross_entropy(scale={scale!r})"
+    return Loss(name, value, slope, accuracy, "classes", capturable=True)
 
 
 def hinge(margin: float = 1.0) -> Loss:
@@ -118,14 +122,13 @@ def hinge(margin: float = 1.0) -> Loss:
     _check_positive("margin", margin)
 
     def gaps(outputs: Array, y: Array) -> tuple[Array, Array]:
+        """How far the best other class is above the right one, and which it is, both (N,)."""
         xp = array_module(outputs)
-        rows = xp.arange(len(y))
         if outputs.shape[1] == 1:
-            return (1.0 - 2.0 * y) * outputs[:, 0], rows
-        others = xp.array(outputs)
-        others[rows, y] = -xp.inf
+            return (1.0 - 2.0 * y) * outputs[:, 0], y
+        others = xp.where(_is_class(outputs, y), -xp.inf, outputs)
         rival = others.argmax(axis=1)
-        return outputs[rows, rival] - outputs[rows, y], rival
+        return others.max(axis=1) - _picked(outputs, y), rival
 
     def value(outputs: Array, y: Array) -> Array:
         return array_module(outputs).maximum(0.0, margin + gaps(outputs, y)[0])
@@ -133,16 +136,14 @@ def hinge(margin: float = 1.0) -> Loss:
     def slope(outputs: Array, y: Array) -> Array:
         xp = array_module(outputs)
         gap, rival = gaps(outputs, y)
-        active = (margin + gap > 0.0).astype(outputs.dtype)
+        active = (margin + gap > 0.0).astype(outputs.dtype)[:, None]
         if outputs.shape[1] == 1:
-            return (active * (1.0 - 2.0 * y))[:, None]
-        slopes = xp.zeros_like(outputs)
-        rows = xp.arange(len(y))
-        slopes[rows, rival] = active
-        slopes[rows, y] = -active
-        return slopes
+            return active * (1.0 - 2.0 * y[:, None])
+        fall = xp.where(_is_class(outputs, y), -active, 0.0)
+        return xp.where(_is_class(outputs, rival), active, fall)
 
-    return Loss(f"hinge(margin={margin!r})", value, slope, accuracy, "classes")
+    name = f"hinge(margin={margin!r})"
+    return Loss(name, value, slope, accuracy, "classes", capturable=True)
 
 
 def zero_one() -> Loss:
@@ -158,7 +159,7 @@ def zero_one() -> Loss:
     def value(outputs: Array, y: Array) -> Array:
         return (predicted_class(outputs) != y).astype(float)
 
-    return Loss("zero_one", value, None, accuracy, "classes")
+    return Loss("zero_one", value, None, accuracy, "classes", capturable=True)
 
 
 def from_callable(function: LossFunction) -> Loss:
@@ -286,6 +287,17 @@ def r_squared(outputs: Array, y: Array) -> float:
     residual = float(((outputs - y) ** 2).sum())
     total = float(((y - y.mean(axis=0)) ** 2).sum())
     return 1.0 - residual / total if total > 0.0 else float(residual == 0.0)
+
+
+def _is_class(outputs: Array, classes: Array) -> Array:
+    """Return which column of each row is that of the row's class, bool (N, K)."""
+    return classes[:, None] == array_module(outputs).arange(outputs.shape[1])
+
+
+def _picked(outputs: Array, y: Array) -> Array:
+    """Return each row's entry of its class, (N,)."""
+    # A sum with zeros is exact, and fewer launches on a GPU than to look up by pairs of indices.
+    return array_module(outputs).where(_is_class(outputs, y), outputs, 0.0).sum(axis=1)
 
 
 def _pair(outputs: Array) -> Array:

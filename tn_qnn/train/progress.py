@@ -11,7 +11,7 @@ class Bar(Protocol):
     """What the trainer asks of a progress bar."""
 
     def show(self, row: Row) -> None:
-        """Go one step on."""
+        """Go on to the row's step."""
         ...
 
     def close(self) -> None:
@@ -42,11 +42,11 @@ class TqdmBar:
         self._score = ""
 
     def show(self, row: Row) -> None:
-        """Go one step on."""
+        """Go on to the row's step."""
         if row.validated:
             self._score = f", score {row.validation_score:.4f}"
         self._bar.set_postfix_str(f"loss {row.loss:.4f}{self._score}", refresh=False)
-        self._bar.update()
+        self._bar.update(row.step - self._bar.n)
 
     def close(self) -> None:
         """End the bar."""

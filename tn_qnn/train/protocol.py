@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from tn_qnn.train.arrays import Array
+from tn_qnn.arrays import Array
 from tn_qnn.train.gains import Gains
 from tn_qnn.train.losses import Loss
 
@@ -28,6 +28,12 @@ class Trainable(Protocol):
     -----
     A model may also have ``environment``, a JSON-able dict (threads, chunking, ...): checkpoints
     keep it and a resume warns where it differs, since the last bits may then differ too.
+
+    A model that computes on a GPU takes arrays of either module and answers in the same, and has
+    ``device``, which the trainer runs whole steps on (see
+    :class:`~tn_qnn.train.stepping.Device`), ``ops`` (see :class:`~tn_qnn.train.ops.Ops`) and
+    ``capturable``: True where a call, once made eagerly with arrays of the same shapes on the
+    device, can be recorded in a CUDA graph, else a text that says why not.
     """
 
     @property
@@ -56,19 +62,23 @@ class Estimate:
     Attributes
     ----------
     gradient : float64 array (W,)
-    loss : float
+    loss : float, or an array without axes
         The minibatch's weighted mean loss, up to O(c^2) that of the unperturbed weights.
     evaluations : int
         Model evaluations spent: one is one sample with one set of weights, all outputs.
     """
 
     gradient: Array
-    loss: float
+    loss: float | Array
     evaluations: int
 
 
 class Estimator(Protocol):
-    """Gives a gradient estimate; holds its own step-size schedule. A frozen record."""
+    """Gives a gradient estimate; holds its own step-size schedule. A frozen record.
+
+    One with ``capturable = True`` makes its estimate from arrays on a device, ``step`` included,
+    by nothing that a CUDA graph cannot hold: no transfer, no ``bool`` or ``float`` of an array.
+    """
 
     def check(self, loss: Loss) -> None:
         """Raise ``InputError`` when the loss cannot be used with this estimator."""
@@ -87,7 +97,7 @@ class Estimator(Protocol):
         y: Array,
         sample_weight: Array | None,
         seed: int,
-        step: int,
+        step: int | Array,
     ) -> Estimate:
         """Estimate the gradient of the minibatch's weighted mean loss at ``weights``."""
         ...

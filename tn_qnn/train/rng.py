@@ -11,7 +11,7 @@ from types import ModuleType
 
 import numpy as np
 
-from tn_qnn.train.arrays import Array
+from tn_qnn.arrays import Array
 
 ROUNDS = 10
 MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
@@ -91,15 +91,19 @@ def random_words(
 
 
 def rademacher(
-    seed: int, step: int, direction: Array, sample: Array, num_weights: int, xp: ModuleType = np
+    seed: int,
+    step: int | Array,
+    direction: Array,
+    sample: Array,
+    num_weights: int,
+    xp: ModuleType = np,
 ) -> Array:
     """Return random signs keyed on (seed, step, direction, sample).
 
     Parameters
     ----------
     seed : int below 2^64
-    step : int below 2^32
-    direction, sample : int or int arrays below 2^32, which broadcast to one shape
+    step, direction, sample : int or int arrays below 2^32, which broadcast to one shape
     num_weights : int, W
     xp : ``numpy`` or ``cupy``
 

@@ -24,7 +24,7 @@ class Run:
     """The checked settings of one training run.
 
     ``identity`` is what a resumed run must have in common with the saved one; it is empty where
-    nothing is saved.
+    nothing is saved. ``execution`` says in words where and how the steps are taken.
     """
 
     data: Data
@@ -37,6 +37,20 @@ class Run:
     folder: Path | None = None
     checkpoint_every: int | None = None
     identity: dict[str, Any] = field(default_factory=dict)
+    execution: str = ""
+
+    def next_look(self, step: int, most: int) -> int:
+        """Return the next step after which the host must look at the state.
+
+        It is the end, a validation, a checkpoint or a callback's turn after ``step``, but not more
+        than ``most`` steps on.
+        """
+        every = [
+            self.validate_every if self.validation else self.steps,
+            self.checkpoint_every if self.folder and self.checkpoint_every else self.steps,
+            1 if any(getattr(c, "every_step", True) for c in self.callbacks) else self.steps,
+        ]
+        return min(self.steps, step + most, *(step - step % n + n for n in every))
 
     def save_due(self, step: int, saved_at: float) -> bool:
         """Return whether to save after ``step``; ``saved_at`` is a ``time.perf_counter()``."""
@@ -62,9 +76,9 @@ def identity(run: Run, model: Trainable, **settings: Any) -> dict[str, Any]:
     return _as_json(result)
 
 
-def environment(model: Trainable) -> dict[str, Any]:
-    """Return versions, machine and what the model adds, as JSON-able values."""
-    return _as_json(files.environment(model))
+def environment(run: Run, model: Trainable) -> dict[str, Any]:
+    """Return versions, machine, execution and what the model adds, as JSON-able values."""
+    return _as_json({**files.environment(model), "execution": run.execution})
 
 
 def save(run: Run, model: Trainable, state: State, history: History) -> None:
@@ -78,7 +92,7 @@ def save(run: Run, model: Trainable, state: State, history: History) -> None:
     if run.folder is None:
         return
     facts, arrays = state_to_arrays(state, history)
-    head = {"identity": run.identity, "environment": environment(model), "state": facts}
+    head = {"identity": run.identity, "environment": environment(run, model), "state": facts}
     files.save_checkpoint(run.folder, head, arrays)
     files.save_csv(run.folder, history)
 
@@ -102,7 +116,8 @@ def restore(run: Run, model: Trainable, update: Update) -> tuple[State, History]
         files.check_identity(run.folder, facts["identity"], run.identity)
         state, history = state_from_arrays(facts["state"], arrays, update.init(arrays["weights"]))
         saved = facts["environment"]
-        different = [n for n, now in environment(model).items() if saved.get(n) != now]
+        now = environment(run, model)
+        different = [name for name in now if saved.get(name, now[name]) != now[name]]
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"checkpoint: {run.folder} is damaged ({error!r}).") from error
     if different:

@@ -7,13 +7,14 @@ gradient approximation", IEEE Trans. Autom. Control 37 (1992) 332.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
+from tn_qnn.arrays import Array, array_module
 from tn_qnn.errors import InputError
-from tn_qnn.train.arrays import Array, array_module
 from tn_qnn.train.gains import Gains, calibrated_a, perturbation
 from tn_qnn.train.losses import Loss, output_changes
+from tn_qnn.train.ops import ArrayOps, Ops, ops_of
 from tn_qnn.train.protocol import Estimate, Trainable
-from tn_qnn.train.rng import rademacher
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,8 @@ class SPSA:
     first_step: float = 0.05
     calibration: int = 10
 
+    capturable: ClassVar[bool] = True
+
     def __post_init__(self) -> None:
         for name in ("a", "c", "first_step"):
             value = getattr(self, name)
@@ -113,7 +116,7 @@ class SPSA:
         y: Array,
         sample_weight: Array | None,
         seed: int,
-        step: int,
+        step: int | Array,
     ) -> Estimate:
         """Estimate the gradient from one model call with 2 * directions sets of weights.
 
@@ -124,7 +127,8 @@ class SPSA:
         y : (S, ...)
         sample_weight : (S,) or None
         seed, step : int
-            Key of the directions, with direction and (per sample) place in the minibatch.
+            Key of the directions, with direction and (per sample) place in the minibatch. On a
+            device all of this, the step too, may be arrays there; then nothing is transferred.
 
         Returns
         -------
@@ -132,12 +136,10 @@ class SPSA:
             ``loss`` is the mean over the perturbed sets.
         """
         self.check(loss)
-        xp = array_module(weights)
+        ops = ops_of(model, weights)
         c = perturbation(self.c, self.gamma, step)
-        samples = xp.arange(len(X) if self.per_sample else 1)
-        signs = rademacher(
-            seed, step, xp.arange(self.directions)[:, None], samples, len(weights), xp
-        )
+        samples = len(X) if self.per_sample else 1
+        signs = ops.rademacher(seed, step, self.directions, samples, len(weights))
         outputs = model(perturbed_weights(weights, signs, c), X)
         credit = model.credit if self.credit else None
         expected = (2 * self.directions, len(X), model.num_outputs)
@@ -146,35 +148,43 @@ class SPSA:
                 f"model: returned outputs of shape {outputs.shape}, expected {expected}: "
                 f"(weight sets, samples, outputs)."
             )
-        gradient, value = gradient_from_outputs(outputs, signs, c, loss, y, sample_weight, credit)
+        gradient, value = gradient_from_outputs(
+            outputs, signs, c, loss, y, sample_weight, credit, ops
+        )
         return Estimate(gradient, value, 2 * self.directions * len(X))
 
 
-def perturbed_weights(weights: Array, signs: Array, c: float) -> Array:
+def perturbed_weights(weights: Array, signs: Array, c: float | Array) -> Array:
     """Return w + c D for all directions, then w - c D.
 
     Parameters
     ----------
     weights : (W,)
     signs : (D, 1, W), or (D, S, W) for directions a sample
+    c : float, or an array without axes
 
     Returns
     -------
     (2D, W), or (2D, S, W)
     """
-    stack = array_module(weights).concatenate([weights + c * signs, weights - c * signs])
+    xp, half = array_module(weights), len(signs)
+    shift = c * signs
+    stack = xp.empty((2 * half, *signs.shape[1:]), dtype=shift.dtype)
+    xp.add(weights, shift, out=stack[:half])
+    xp.subtract(weights, shift, out=stack[half:])
     return stack[:, 0] if signs.shape[1] == 1 else stack
 
 
 def gradient_from_outputs(
     outputs: Array,
     signs: Array,
-    c: float,
+    c: float | Array,
     loss: Loss,
     y: Array,
     sample_weight: Array | None = None,
     credit: Array | None = None,
-) -> tuple[Array, float]:
+    ops: Ops | None = None,
+) -> tuple[Array, Array]:
     """Return the gradient estimate (W,), averaged over directions, and the mean loss.
 
     Parameters
@@ -182,18 +192,21 @@ def gradient_from_outputs(
     outputs : (2D, S, K)
         For the weights in the order of :func:`perturbed_weights`.
     signs : (D, 1, W) or (D, S, W)
-    c : float
+    c : float, or an array without axes
     y : (S, ...)
     sample_weight : (S,), optional
     credit : bool (K, W), optional
         Credit mask; None gives plain SPSA.
+    ops : Ops, optional
+        Default: those of the array module of ``signs``.
     """
     xp = array_module(signs)
+    ops = ops or ArrayOps(xp)
     sets, samples, num_outputs = outputs.shape
     half = sets // 2
     # Float32 outputs are differenced in float64: 1/2c would magnify another rounding.
     rows = xp.asarray(outputs, dtype=xp.float64).reshape(sets * samples, num_outputs)
-    targets = xp.concatenate([xp.asarray(y)] * sets)
+    targets = repeated(xp.asarray(y), sets)
     middle = half * samples
     values = loss.value(rows, targets).reshape(sets, samples)
     if credit is None:
@@ -210,6 +223,17 @@ def gradient_from_outputs(
         quotients = quotients.mean(axis=1, keepdims=True)
     # How each output moves with each weight, (K, W), before the mask takes the noise away.
     rows_of_signs = signs.reshape(-1, signs.shape[-1])
-    moves = quotients.reshape(len(rows_of_signs), -1).T @ rows_of_signs / len(rows_of_signs)
+    moves = ops.matmul(quotients.reshape(len(rows_of_signs), -1).T, rows_of_signs)
+    moves = moves / len(rows_of_signs)
     gradient = moves[0] if credit is None else (moves * xp.asarray(credit)).sum(axis=0)
-    return gradient, float(values.mean())
+    return gradient, values.mean()
+
+
+def repeated(array: Array, times: int) -> Array:
+    """Return ``times`` copies one after the other, along the first axis."""
+    # Not by concatenate: beyond 8 arrays CuPy copies a list to the device, for each call anew.
+    return (
+        array_module(array)
+        .broadcast_to(array, (times, *array.shape))
+        .reshape(times * len(array), *array.shape[1:])
+    )

@@ -6,7 +6,7 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from tn_qnn.train.arrays import Array, to_numpy
+from tn_qnn.arrays import Array, to_numpy
 from tn_qnn.train.gains import Gains
 from tn_qnn.train.history import History, Row
 from tn_qnn.train.updates import state_from_fields, state_to_fields
@@ -30,7 +30,7 @@ class Best:
 
 @dataclass(frozen=True)
 class State:
-    """Where a run stands after ``step`` steps.
+    """Where a run stands after ``step`` steps; all arrays are of NumPy.
 
     Attributes
     ----------

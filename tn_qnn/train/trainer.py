@@ -1,5 +1,6 @@
-"""The trainer: a loop around one pure step, with validation, callbacks and checkpoints."""
+"""The trainer: a loop around steps, with validation, callbacks and checkpoints."""
 
+import logging
 import os
 import time
 from collections.abc import Sequence
@@ -7,10 +8,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
+from tn_qnn.arrays import Array, array_module, to_numpy
 from tn_qnn.errors import CheckpointError, InputError
 from tn_qnn.train import inputs
-from tn_qnn.train.arrays import Array, array_module
-from tn_qnn.train.batches import minibatch, steps_per_epoch
+from tn_qnn.train.batches import steps_per_epoch
 from tn_qnn.train.callbacks import Callback, Report
 from tn_qnn.train.checkpoint import has_checkpoint
 from tn_qnn.train.gains import Gains
@@ -18,12 +21,16 @@ from tn_qnn.train.history import History, Row
 from tn_qnn.train.inputs import ClassWeight, Data
 from tn_qnn.train.losses import Loss, LossFunction, get_loss
 from tn_qnn.train.progress import progress_bar
-from tn_qnn.train.protocol import Estimate, Estimator, Trainable
+from tn_qnn.train.protocol import Estimator, Trainable
+from tn_qnn.train.recipe import Recipe
 from tn_qnn.train.rng import Stream, derived_seed
 from tn_qnn.train.run import Run, identity, restore, save
 from tn_qnn.train.spsa import SPSA
 from tn_qnn.train.state import Best, Monitor, State, better
+from tn_qnn.train.stepping import Stepper, Taken, make_stepper
 from tn_qnn.train.updates import Update, get_update
+
+log = logging.getLogger("tn_qnn.train")
 
 
 @dataclass(frozen=True)
@@ -47,6 +54,9 @@ class TrainResult:
     seconds : float
     reason : "steps", "callback" or "interrupted"
         Why the training ended.
+    backend : str
+        Where and how the steps were taken, such as "cpu" or "cuda: NVIDIA H100 80GB HBM3, one
+        graph a step".
     """
 
     weights: Array
@@ -57,6 +67,7 @@ class TrainResult:
     evaluations: int
     seconds: float
     reason: Literal["steps", "callback", "interrupted"]
+    backend: str = "cpu"
 
     @property
     def interrupted(self) -> bool:
@@ -153,7 +164,8 @@ class Trainer:
         sample_weight : (S,), optional
             Class and sample weights multiply, and are scaled to mean 1 over the data set.
         callbacks : sequence of callables
-            Called with a :class:`~tn_qnn.train.callbacks.Report` after every step.
+            Called with a :class:`~tn_qnn.train.callbacks.Report` after every step; those with
+            ``every_step = False`` only where the host looks anyway, so that they slow no GPU.
         checkpoint : folder, optional
             Holds checkpoint.json, an npz file and history.csv.
         checkpoint_every : int, optional
@@ -197,44 +209,32 @@ class Trainer:
             run = replace(run, identity=self._identity(run))
         elif resume:
             raise InputError("resume: got True without `checkpoint`; give the run's folder.")
+        recipe = Recipe(
+            self.model,
+            self.loss,
+            self.estimator,
+            self.update,
+            self.seed,
+            run.data,
+            run.batch_size,
+        )
+        stepper = make_stepper(recipe)
+        log.info("backend: %s", stepper.execution)
+        run = replace(run, execution=stepper.execution)
         if resume:
             state, history = restore(run, self.model, self.update)
         else:
-            state, history = self._started(run, weights)
-        return self._loop(run, state, history, progress)
-
-    def step(self, run: Run, state: State) -> tuple[State, Estimate]:
-        """Take one step: minibatch, gradient estimate, update. A pure function."""
-        k = state.step
-        estimate = self._estimate(run, state.weights, self.seed, k)
-        inputs.check_finite_loss(estimate.loss, k + 1)
-        change, update = self.update.update(
-            estimate.gradient, state.update, state.gains.step_size(k)
-        )
-        return replace(
-            state,
-            step=k + 1,
-            weights=state.weights + change,
-            update=update,
-            evaluations=state.evaluations + estimate.evaluations,
-        ), estimate
-
-    def _estimate(self, run: Run, weights: Array, seed: int, k: int) -> Estimate:
-        data = run.data.take(minibatch(seed, k, len(run.data.X), run.batch_size))
-        weight = data.sample_weight
-        return self.estimator.estimate(
-            self.model, self.loss, weights, data.X, data.y, weight, seed, k
-        )
+            state, history = self._started(run, recipe, weights)
+        return self._loop(run, stepper, state, history, progress)
 
     def evaluate(self, weights: Array, X: Any, y: Any) -> tuple[float, float]:
         """Return mean loss and score (accuracy, R^2, or minus the mean loss of a callable)."""
+        weights = weights if array_module(weights) is np else to_numpy(weights)
         return self._evaluate(weights, inputs.checked_data(self.model, self.loss, X, y))
 
     def _evaluate(self, weights: Array, data: Data) -> tuple[float, float]:
-        xp = array_module(weights)
-        outputs = xp.asarray(self.model(weights, data.X), dtype=xp.float64)
-        y = xp.asarray(data.y)
-        return float(self.loss.value(outputs, y).mean()), self.loss.score(outputs, y)
+        outputs = np.asarray(self.model(weights, data.X), dtype=np.float64)
+        return float(self.loss.value(outputs, data.y).mean()), self.loss.score(outputs, data.y)
 
     def _validation(self, validation: tuple[Any, Any] | None) -> Data | None:
         if validation is None:
@@ -245,14 +245,14 @@ class Trainer:
             )
         return inputs.checked_data(self.model, self.loss, *validation, prefix="validation ")
 
-    def _started(self, run: Run, weights: Any) -> tuple[State, History]:
+    def _started(self, run: Run, recipe: Recipe, weights: Any) -> tuple[State, History]:
         if run.folder and has_checkpoint(run.folder):
             raise CheckpointError(
                 f"checkpoint: {run.folder} holds a checkpoint already; pass resume=True to go on "
                 f"from it, give another folder, or delete it."
             )
         first = inputs.starting_weights(self.model, weights, self.seed)
-        state, history = self._calibrated(run, first), History()
+        state, history = self._calibrated(run, recipe, first), History()
         # A folder that cannot be written is found before any work is done.
         save(run, self.model, state, history)
         return state, history
@@ -267,7 +267,7 @@ class Trainer:
             update=self.update,
         )
 
-    def _calibrated(self, run: Run, weights: Array) -> State:
+    def _calibrated(self, run: Run, recipe: Recipe, weights: Array) -> State:
         spent = 0
         seed = derived_seed(self.seed, Stream.CALIBRATION)
 
@@ -277,7 +277,7 @@ class Trainer:
                 return 1.0
             repeats, total = getattr(self.estimator, "calibration", 10), 0.0
             for k in range(repeats):
-                estimate = self._estimate(run, weights, seed, k)
+                estimate = recipe.estimate(weights, seed, k)
                 spent += estimate.evaluations
                 total += float(abs(estimate.gradient).mean())
             return total / repeats
@@ -285,19 +285,23 @@ class Trainer:
         gains = self.estimator.gains(run.steps, unit_change)
         return State(0, weights, self.update.init(weights), gains, evaluations=spent)
 
-    def _loop(self, run: Run, state: State, history: History, progress: bool | None) -> TrainResult:
+    def _loop(
+        self, run: Run, stepper: Stepper, state: State, history: History, progress: bool | None
+    ) -> TrainResult:
         bar = progress_bar(progress, state.step, run.steps)
         begin = time.perf_counter() - state.seconds
         saved_at = time.perf_counter()
         interrupted = False
         try:
             while state.step < run.steps and not state.stopped:
-                new, row = self._advanced(run, state, begin)
-                history.append(row)
-                stopped = self._stops(run, new, row, history)
-                # One assignment, after the callbacks: Ctrl-C finds a step whole or not begun.
+                steps = run.next_look(state.step, stepper.most) - state.step
+                new, taken = stepper.advance(state, steps)
+                new, rows = self._looked(run, state, new, taken, begin)
+                history.extend(rows)
+                stopped = self._stops(run, new, rows[-1], history)
+                # One assignment, after the callbacks: Ctrl-C finds steps whole or not begun.
                 state = replace(new, stopped=stopped)
-                bar.show(row)
+                bar.show(rows[-1])
                 if run.save_due(state.step, saved_at):
                     save(run, self.model, state, history)
                     saved_at = time.perf_counter()
@@ -317,27 +321,37 @@ class Trainer:
             evaluations=state.evaluations,
             seconds=state.seconds,
             reason="interrupted" if interrupted else "callback" if state.stopped else "steps",
+            backend=run.execution,
         )
 
-    def _advanced(self, run: Run, state: State, begin: float) -> tuple[State, Row]:
-        new, estimate = self.step(run, state)
+    def _looked(
+        self, run: Run, old: State, new: State, taken: tuple[Taken, ...], begin: float
+    ) -> tuple[State, tuple[Row, ...]]:
+        """Validate, and return the state with what that changes, and a row for each step."""
         loss = score = float("nan")
         if run.validation and (new.step % run.validate_every == 0 or new.step == run.steps):
             loss, score = self._evaluate(new.weights, run.validation)
             inputs.check_finite_loss(loss, new.step)
-        row = Row(
-            step=new.step,
-            epoch=new.step / steps_per_epoch(len(run.data.X), run.batch_size),
-            loss=estimate.loss,
-            validation_loss=loss,
-            validation_score=score,
-            evaluations=new.evaluations,
-            seconds=time.perf_counter() - begin,
-            a_k=new.gains.step_size(state.step),
-            c_k=new.gains.perturbation(state.step),
-        )
-        best = better(new.best, row, new.weights, run.monitor)
-        return replace(new, best=best, seconds=row.seconds), row
+        epoch = steps_per_epoch(len(run.data.X), run.batch_size)
+        # The host sees when the last of the steps ended; the others share the time evenly.
+        seconds = np.linspace(old.seconds, time.perf_counter() - begin, len(taken) + 1).tolist()
+        rows = [
+            Row(
+                step=step,
+                epoch=step / epoch,
+                loss=one.loss,
+                validation_loss=float("nan"),
+                validation_score=float("nan"),
+                evaluations=one.evaluations,
+                seconds=seconds[step - old.step],
+                a_k=new.gains.step_size(step - 1),
+                c_k=new.gains.perturbation(step - 1),
+            )
+            for step, one in enumerate(taken, start=old.step + 1)
+        ]
+        rows[-1] = replace(rows[-1], validation_loss=loss, validation_score=score)
+        best = better(new.best, rows[-1], new.weights, run.monitor)
+        return replace(new, best=best, seconds=seconds[-1]), tuple(rows)
 
     def _stops(self, run: Run, state: State, row: Row, history: History) -> bool:
         if not run.callbacks:

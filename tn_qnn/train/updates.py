@@ -3,22 +3,22 @@
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Protocol
 
+from tn_qnn.arrays import Array, array_module
 from tn_qnn.errors import InputError
-from tn_qnn.train.arrays import Array, array_module
 
 
 @dataclass(frozen=True)
 class CountState:
     """State of an update rule without memory."""
 
-    count: int
+    count: int | Array
 
 
 @dataclass(frozen=True)
 class MeanState:
     """Running mean of the gradient, (W,), and the number of updates so far."""
 
-    count: int
+    count: int | Array
     mean: Array
 
 
@@ -26,13 +26,18 @@ class MeanState:
 class MomentsState:
     """Running means of the gradient and of its square, (W,), and the number of updates so far."""
 
-    count: int
+    count: int | Array
     mean: Array
     square: Array
 
 
 class Update(Protocol):
-    """An update rule. ``scale_free``: a change does not grow with the gradient."""
+    """An update rule. ``scale_free``: a change does not grow with the gradient.
+
+    One with ``capturable = True`` works on a device too: gradient, gain and all fields of the
+    state, ``count`` included, are arrays there, and nothing depends on their values but by
+    arithmetic. Then a whole step can be one CUDA graph.
+    """
 
     scale_free: ClassVar[bool]
 
@@ -40,7 +45,7 @@ class Update(Protocol):
         """Return the state before the first update."""
         ...
 
-    def update(self, gradient: Array, state: Any, gain: float) -> tuple[Array, Any]:
+    def update(self, gradient: Array, state: Any, gain: float | Array) -> tuple[Array, Any]:
         """Return what to add to the weights, (W,), and the next state; changes no argument."""
         ...
 
@@ -59,12 +64,15 @@ class SGD:
     """
 
     scale_free: ClassVar[bool] = False
+    capturable: ClassVar[bool] = True
 
     def init(self, weights: Array) -> CountState:
         """Return the state before the first update."""
         return CountState(0)
 
-    def update(self, gradient: Array, state: CountState, gain: float) -> tuple[Array, CountState]:
+    def update(
+        self, gradient: Array, state: CountState, gain: float | Array
+    ) -> tuple[Array, CountState]:
         """Return the change of the weights and the next state."""
         return -gain * gradient, CountState(state.count + 1)
 
@@ -87,6 +95,7 @@ class Momentum:
 
     beta: float = 0.9
     scale_free: ClassVar[bool] = False
+    capturable: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         _check_decay("beta", self.beta)
@@ -95,7 +104,9 @@ class Momentum:
         """Return the state before the first update."""
         return MeanState(0, array_module(weights).zeros_like(weights))
 
-    def update(self, gradient: Array, state: MeanState, gain: float) -> tuple[Array, MeanState]:
+    def update(
+        self, gradient: Array, state: MeanState, gain: float | Array
+    ) -> tuple[Array, MeanState]:
         """Return the change of the weights and the next state."""
         count = state.count + 1
         mean = self.beta * state.mean + (1.0 - self.beta) * gradient
@@ -119,6 +130,7 @@ class Adam:
     beta2: float = 0.999
     epsilon: float = 1e-8
     scale_free: ClassVar[bool] = True
+    capturable: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         _check_decay("beta1", self.beta1)
@@ -132,7 +144,7 @@ class Adam:
         return MomentsState(0, zeros, zeros)
 
     def update(
-        self, gradient: Array, state: MomentsState, gain: float
+        self, gradient: Array, state: MomentsState, gain: float | Array
     ) -> tuple[Array, MomentsState]:
         """Return the change of the weights and the next state."""
         count = state.count + 1

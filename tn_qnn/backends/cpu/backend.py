@@ -12,23 +12,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tn_qnn.backends.cpu.dense_stage import run_dense
 from tn_qnn.backends.cpu.memory_map import (
     KernelTables,
     MemoryMap,
-    Sizes,
     dense_stages,
     kernel_tables,
     make_map,
 )
+from tn_qnn.backends.dense_stage import run_dense, spread
 from tn_qnn.backends.memory import Budget
 from tn_qnn.backends.protocol import Executor
 from tn_qnn.errors import BackendError, MemoryBudgetError
-from tn_qnn.machine import num_cores
-from tn_qnn.network.labels import LABELS, SAMPLES, SETS
+from tn_qnn.machine import free_memory, num_cores
+from tn_qnn.network.labels import SAMPLES, SETS
 from tn_qnn.program.arena import ALIGN
 from tn_qnn.program.job import Job, block_slot_values
-from tn_qnn.program.program import Slot
+from tn_qnn.program.placement import Sizes, strided
 
 Array = NDArray[Any]
 Stages = frozenset[tuple[str, ...]]  # label sets of stages
@@ -49,7 +48,7 @@ class Arena:
     @cached_property
     def angle_views(self) -> dict[tuple[str, ...], Array]:
         """All angle regions."""
-        return {labels: self.angle_view(labels) for labels in self.memory.regions}
+        return {labels: self.angle_view(labels) for labels in self.memory.placement.regions}
 
     @cached_property
     def output(self) -> Array:
@@ -58,32 +57,14 @@ class Arena:
 
     def view(self, number: int) -> Array:
         """A slot's scalars, shape (planes, elements, C or 1, P or 1, S or 1)."""
-        slot, place = self.memory.program.slots[number], self.memory.places[number]
-        lead = ((slot.planes, place.imag), (slot.size, place.stride))
-        return self._strided(place.base, slot.labels, lead)
+        return self._strided(*self.memory.placement.axes(self.memory.program, number))
 
     def angle_view(self, labels: tuple[str, ...]) -> Array:
         """The functions of a label set's angles, shape (3, rows, C or 1, P or 1, S or 1)."""
-        region, layout = self.memory.regions[labels], self.memory.layouts.get(labels)
-        extent = layout.extent if layout else 1
-        return self._strided(
-            region.base, labels, ((3, region.rows * extent), (region.rows, extent))
-        )
+        return self._strided(*self.memory.placement.angle_axes(labels))
 
-    def _strided(
-        self, base: int, labels: tuple[str, ...], lead: tuple[tuple[int, int], ...]
-    ) -> Array:
-        """A view with leading axes of (length, stride in scalars), then C, P and S."""
-        layout, sizes = self.memory.layouts.get(labels), self.memory.sizes.of()
-        axes = [
-            *lead,
-            *((sizes[x], layout.strides[x]) if layout and x in labels else (1, 0) for x in LABELS),
-        ]
-        return np.lib.stride_tricks.as_strided(
-            self.data[base:],
-            [count for count, _ in axes],
-            [self.data.itemsize * stride for _, stride in axes],
-        )
+    def _strided(self, base: int, axes: tuple[tuple[int, int], ...]) -> Array:
+        return strided(self.data, base, axes, np.lib.stride_tricks.as_strided)
 
     def write(self, number: int, values: Array) -> None:
         """Store a slot; values of shape (elements, C or 1, P or 1, S or 1)."""
@@ -125,6 +106,10 @@ class CpuExecutor:
         with self.lock:  # the arena is shared by all threads of the caller
             return self._run(weights, features)
 
+    def accumulate(self, weights: Array, features: Array, out: Array) -> None:
+        """See :class:`~tn_qnn.backends.protocol.Executor`."""
+        self.job.scatter.add(self.run(weights, features), out)
+
     def _run(self, weights: Array, features: Array) -> Array:
         whole = Sizes(self.job.cones, weights.shape[0], features.shape[0])
         if whole not in self.dense:
@@ -150,7 +135,7 @@ class CpuExecutor:
         """The largest halves of halves of the batch that fit in the budget."""
         if (whole, dense) in self.arenas:
             return whole.sets, whole.samples
-        budget = self.budget.bytes(self._held())
+        budget = self.budget.bytes(free_memory(), self._held())
         p, s = whole.sets, whole.samples
         while (need := self._bytes(Sizes(whole.cones, p, s), dense)) > budget:
             if p == 1 and s == 1:
@@ -183,7 +168,7 @@ class CpuExecutor:
 
     def _make_room(self, need: int) -> None:
         """Drop the arenas used longest ago, before a new one is made."""
-        budget = self.budget.bytes(self._held())
+        budget = self.budget.bytes(free_memory(), self._held())
         while self.arenas and (len(self.arenas) >= KEPT_ARENAS or self._held() + need > budget):
             del self.arenas[next(iter(self.arenas))]
 
@@ -255,9 +240,9 @@ class CpuExecutor:
         made = {step.out for step in stage.steps}
         wanted = {slot for step in stage.steps for slot in (step.left, step.right)} - made
         values = {
-            number: _spread(program.slots[number], arena.read(number))
+            number: spread(program.slots[number], arena.read(number))
             for number in wanted
-            if number in arena.memory.places
+            if number in arena.memory.placement.places
         }
         for number, value in run_dense(program, stage, values, fixed).items():
             flat = np.moveaxis(value, (0, 1, 2), (-3, -2, -1))
@@ -270,11 +255,6 @@ def _reduced(angles: Array) -> Array:
     if angles.size == 0 or max(angles.max(), -angles.min()) < LARGE_ANGLE:
         return angles
     return angles - 2 * np.pi * np.round(angles / (2 * np.pi))
-
-
-def _spread(slot: Slot, values: Array) -> Array:
-    """(elements, C, P, S) as (C, P, S, *shape)."""
-    return np.moveaxis(values, 0, -1).reshape(*values.shape[1:], *slot.shape)
 
 
 @dataclass(frozen=True)
@@ -300,9 +280,13 @@ class CpuBackend:
     def prepare(self, job: Job, dtype: np.dtype[Any], budget: Budget) -> Executor:
         """Bind a job, with fewer threads where their scratch would not fit."""
         executor = CpuExecutor(job, dtype, self.workers, budget)
-        while executor.threads > 1 and executor.forecast(1, 1) > budget.bytes():
+        while executor.threads > 1 and executor.forecast(1, 1) > budget.bytes(self.free_memory()):
             executor.threads //= 2
         return executor
+
+    def free_memory(self) -> int:
+        """Bytes that can be had without swapping."""
+        return free_memory()
 
     @property
     def workers(self) -> int:

@@ -10,57 +10,16 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from tn_qnn.backends.cpu.dense_stage import dense_peak
-from tn_qnn.network.labels import CONES, SAMPLES, SETS
-from tn_qnn.program.arena import ALIGN, Layout, Scratch, allocate, is_flat, make_layout, padded
-from tn_qnn.program.program import Program, Stage
-from tn_qnn.program.tables import element_strides, step_tables, table_bytes
+from tn_qnn.backends.dense_stage import dense_peak
+from tn_qnn.program.arena import ALIGN, Scratch, allocate, padded
+from tn_qnn.program.placement import Placement, Sizes, place
+from tn_qnn.program.program import Program, Stage, Step
+from tn_qnn.program.rows import OPERAND, SPLAT, STEP_COLUMNS, operand_kind, step_row
+from tn_qnn.program.tables import table_bytes
 
-SPLAT, VECTOR, LOCAL = 0, 1, 2
-STEP_COLUMNS, OPERAND = 32, 8
 TILE_BYTES = 3 << 18  # of scratch a thread, to stay in its second-level cache
 MAX_TILE = 128
 DENSE_STEP = 1 << 18  # multiply-adds that a step by numpy costs beside its work
-
-
-@dataclass(frozen=True)
-class Sizes:
-    """Batch sizes of a run."""
-
-    cones: int
-    sets: int
-    samples: int
-
-    def of(self) -> dict[str, int]:
-        """By label."""
-        return {CONES: self.cones, SETS: self.sets, SAMPLES: self.samples}
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a slot lies in the arena.
-
-    Attributes
-    ----------
-    base
-        First scalar of the real plane.
-    stride
-        Scalars between two elements.
-    imag
-        Distance to the imaginary plane, 0 for a real slot.
-    """
-
-    base: int
-    stride: int
-    imag: int
-
-
-@dataclass(frozen=True)
-class AngleRegion:
-    """Where the angles' functions of a label set lie: (cos, sin, 1) x rows x batch."""
-
-    base: int
-    rows: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,33 +28,23 @@ class MemoryMap:
 
     Attributes
     ----------
-    layouts
-        By label set.
-    places
-        Of the slots that live in the arena.
-    regions
-        Angle regions by label set.
+    placement
+        Addresses of what outlives a stage.
     dense
         Stages that run by BLAS.
-    scalars
-        Length of the arena without scratch.
     scratch
         Scratch of each stage, in elements of one lane.
     """
 
     program: Program
-    sizes: Sizes
-    layouts: Mapping[tuple[str, ...], Layout]
-    places: Mapping[int, Place]
-    regions: Mapping[tuple[str, ...], AngleRegion]
+    placement: Placement
     dense: frozenset[tuple[str, ...]]
-    scalars: int
     scratch: Mapping[tuple[str, ...], Scratch]
 
-    @cached_property
-    def multiply_adds(self) -> int:
-        """Multiply-adds of one run, all slices."""
-        return self.program.multiply_adds(self.sizes.of())
+    @property
+    def scalars(self) -> int:
+        """Length of the arena without scratch."""
+        return self.placement.scalars + ALIGN
 
     @cached_property
     def runs(self) -> tuple[tuple[bool, tuple[tuple[str, ...], ...], slice], ...]:
@@ -116,7 +65,7 @@ class MemoryMap:
 
     def tile(self, labels: tuple[str, ...], itemsize: int, threads: int) -> int:
         """Lanes that a stage handles at once: scratch in cache, work for every thread."""
-        n0, n1, inner = self.layouts[labels].loops
+        n0, n1, inner = self.placement.layouts[labels].loops
         fits = TILE_BYTES // (itemsize * max(1, self.scratch[labels].size))
         even = inner * n0 * n1 // threads
         return max(ALIGN, min(fits, even, inner, MAX_TILE) // ALIGN * ALIGN)
@@ -135,7 +84,8 @@ class MemoryMap:
     def dense_scalars(self) -> int:
         """What the stages that run by BLAS hold beside the arena."""
         stages = (stage for stage in self.program.stages if stage.labels in self.dense)
-        return max((dense_peak(self.program, x, self.sizes.of()) for x in stages), default=0)
+        sizes = self.placement.sizes.of()
+        return max((dense_peak(self.program, x, sizes) for x in stages), default=0)
 
     @cached_property
     def table_bytes(self) -> int:
@@ -164,32 +114,12 @@ def make_map(
     """
     if dense is None:
         dense = dense_stages(program, sizes)
-    by_label = sizes.of()
-    label_sets = {slot.labels for slot in program.slots if slot.labels}
-    layouts = {x: make_layout(x, by_label, is_flat(program, x)) for x in sorted(label_sets)}
-    top = 0
-    regions = {}
-    for labels, elements in program.row_elements.items():
-        extent = layouts[labels].extent if labels else 1
-        regions[labels] = AngleRegion(top, len(elements))
-        top += padded(3 * len(elements) * extent)
-    places: dict[int, Place] = {}
-    for angle in program.angles:
-        labels = program.slots[angle.slot].labels
-        extent = layouts[labels].extent if labels else 1
-        region = regions[labels]
-        places[angle.slot] = Place(region.base + angle.row * extent, region.rows * extent, 0)
-    stored = [*program.constants, *(b.slot for b in program.blocks), *sorted(program.exported)]
-    for number in dict.fromkeys(stored):
-        slot = program.slots[number]
-        if number in places:
-            continue
-        extent = layouts[slot.labels].extent if slot.labels else 1
-        plane = slot.size * extent
-        places[number] = Place(top, extent, plane if slot.complex else 0)
-        top += padded(plane * slot.planes)
-    scratch = {x.labels: allocate(program, x) for x in program.stages if x.labels not in dense}
-    return MemoryMap(program, sizes, layouts, places, regions, dense, padded(top) + ALIGN, scratch)
+    scratch = {
+        x.labels: allocate(program, [[step] for step in x.steps], program.exported)
+        for x in program.stages
+        if x.labels not in dense
+    }
+    return MemoryMap(program, place(program, sizes), dense, scratch)
 
 
 def dense_stages(program: Program, sizes: Sizes) -> frozenset[tuple[str, ...]]:
@@ -240,23 +170,18 @@ def kernel_tables(memory: MemoryMap, itemsize: int, threads: int) -> KernelTable
             continue
         tile = memory.tile(stage.labels, itemsize, threads)
         first = len(steps)
+        own = memory.scratch[stage.labels]
         for step in stage.steps:
-            left, right = step.left, step.right
-            if _kind(memory, stage, right) == SPLAT:
-                left, right = right, left
-            sizes, table = step_tables(program, type(step)(left, right, step.out))
-            row = np.zeros(STEP_COLUMNS, dtype=np.int64)
-            row[:5] = (*sizes, at)
-            for place, number in enumerate((left, right, step.out)):
-                column = OPERAND * (place + 1)
-                row[column : column + OPERAND] = _operand(memory, stage, number)
-                moves = _slice_moves(memory, number)
-                if any(moves):
-                    shifts.append((len(steps), column + 1, moves))
+            if operand_kind(program, own, stage.labels, step.right) == SPLAT:
+                step = Step(step.right, step.left, step.out)
+            row, table, moves = step_row(program, memory.placement, own, stage.labels, step, at)
+            for operand, along in enumerate(moves, start=1):
+                if any(along):
+                    shifts.append((len(steps), OPERAND * operand + 1, along))
             steps.append(row)
             pool.append(table)
             at += len(table)
-        loops = memory.layouts[stage.labels].loops
+        loops = memory.placement.layouts[stage.labels].loops
         stage_rows.append([first, len(steps), *loops, tile, memory.scalars, scratch])
     return KernelTables(
         np.array(stage_rows, dtype=np.int64).reshape(-1, 8),
@@ -264,28 +189,3 @@ def kernel_tables(memory: MemoryMap, itemsize: int, threads: int) -> KernelTable
         np.concatenate(pool) if pool else np.zeros(0, dtype=np.int64),
         tuple(shifts),
     )
-
-
-def _kind(memory: MemoryMap, stage: Stage, number: int) -> int:
-    if number not in memory.places:
-        return LOCAL
-    return VECTOR if stage.labels[-1] in memory.program.slots[number].labels else SPLAT
-
-
-def _operand(memory: MemoryMap, stage: Stage, number: int) -> tuple[int, ...]:
-    slot = memory.program.slots[number]
-    kind = _kind(memory, stage, number)
-    if kind == LOCAL:
-        base = memory.scratch[stage.labels].offsets[number]
-        return (kind, base, slot.size if slot.complex else 0, 0, 0, 0, 0, 0)
-    place = memory.places[number]
-    strides = memory.layouts[slot.labels].strides if slot.labels else {}
-    s0, s1 = (strides.get(x, 0) for x in memory.layouts[stage.labels].outer)
-    return (kind, place.base, place.imag, place.stride, s0, s1, 0, 0)
-
-
-def _slice_moves(memory: MemoryMap, number: int) -> tuple[int, ...]:
-    slot = memory.program.slots[number]
-    strides = element_strides(slot)
-    scale = memory.places[number].stride if number in memory.places else 0
-    return tuple(strides.get(i, 0) * scale for i in memory.program.sliced)

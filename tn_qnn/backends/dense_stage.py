@@ -6,13 +6,11 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from tn_qnn.arrays import array_module
 from tn_qnn.program.program import Program, Slot, Stage, Step
 from tn_qnn.program.tables import Roles, roles
 
-Array = NDArray[Any]
+Array = Any  # numpy or cupy
 
 
 def run_dense(
@@ -37,7 +35,7 @@ def run_dense(
     last_use = {slot: now for now, s in enumerate(stage.steps) for slot in (s.left, s.right)}
     live = dict(values)
     for now, step in enumerate(stage.steps):
-        live[step.out] = _product(program, step, live, fixed)
+        live[step.out] = step_product(program, step, live, fixed)
         for slot in {step.left, step.right}:
             if last_use[slot] == now and slot not in program.exported:
                 live.pop(slot, None)
@@ -66,9 +64,10 @@ def dense_peak(program: Program, stage: Stage, sizes: Mapping[str, int]) -> int:
     return peak
 
 
-def _product(
+def step_product(
     program: Program, step: Step, live: Mapping[int, Array], fixed: Mapping[int, int]
 ) -> Array:
+    """One step as matrix products, operands and result as in :func:`run_dense`."""
     r = roles(program, step)
     left = _matrix(program.slots[step.left], live[step.left], fixed, r, (r.h, r.m, r.k))
     right = _matrix(program.slots[step.right], live[step.right], fixed, r, (r.h, r.k, r.n))
@@ -79,6 +78,11 @@ def _product(
     if out == natural:
         return full
     return full.transpose(0, 1, 2, *(3 + natural.index(i) for i in out))
+
+
+def spread(slot: Slot, values: Array) -> Array:
+    """Elements first, (elements, C, P, S), as (C, P, S, *shape)."""
+    return array_module(values).moveaxis(values, 0, -1).reshape(*values.shape[1:], *slot.shape)
 
 
 def _matrix(
@@ -98,5 +102,5 @@ def _matrix(
     full = [r.sizes[i] for i in wanted]
     moved = moved.reshape(*moved.shape[:3], *shape)
     if shape != full:
-        moved = np.broadcast_to(moved, (*moved.shape[:3], *full))
+        moved = array_module(moved).broadcast_to(moved, (*moved.shape[:3], *full))
     return moved.reshape(*moved.shape[:3], *(r.count(group) for group in groups))

@@ -1,0 +1,213 @@
+"""Everything that one batch size needs on the device: memory, tables, ready-made launches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tn_qnn.backends.cuda.runtime import CudaRuntime
+from tn_qnn.backends.cuda.schedule import STAGE, Launch, Limits, Schedule, make_schedule
+from tn_qnn.backends.cuda.sources import variant
+from tn_qnn.backends.cuda.tables import (
+    angle_monomials,
+    joined,
+    launch_tables,
+    readout_table,
+    with_spill,
+)
+from tn_qnn.network.labels import LABELS, SAMPLES, SETS
+from tn_qnn.program.job import Job
+from tn_qnn.program.placement import Placement, Sizes, place, strided
+
+Array = Any  # of CuPy
+Labels = tuple[str, ...]
+THREADS = 128  # a block of the kernels that fill and read
+
+
+@dataclass(frozen=True, eq=False)
+class Layout:
+    """Where everything lies for one batch size, and what is launched; nothing is allocated."""
+
+    placement: Placement
+    schedule: Schedule
+
+    def bytes(self, itemsize: int) -> int:
+        """Arena and tables."""
+        return self.placement.scalars * itemsize + self.schedule.table_bytes
+
+
+def lay_out(job: Job, sizes: Sizes, itemsize: int, limits: Limits) -> Layout:
+    """Placement and schedule of a job for a batch size."""
+    placement = place(job.program, sizes)
+    schedule = make_schedule(job.program, placement, itemsize, limits)
+    return Layout(with_spill(placement, schedule), schedule)
+
+
+@dataclass(frozen=True, eq=False)
+class Call:
+    """A launch with its arguments, those of each slice."""
+
+    launch: Launch
+    variant: str
+    arguments: tuple[tuple[Any, ...], ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Fill:
+    """Arguments of ``fill_angles`` before and behind weights and features; whether they change."""
+
+    constants: tuple[Any, ...]
+    place: tuple[Any, ...]
+    count: int
+    labels: Labels
+
+
+@dataclass(eq=False)
+class Arena:
+    """Memory and tables for one batch size; the constants are in it from the start."""
+
+    job: Job
+    runtime: CudaRuntime
+    layout: Layout
+    data: Array
+    calls: tuple[Call, ...]
+    fills: tuple[Fill, ...]
+    readout: tuple[Array, ...]
+    fed: bool = False
+    constant_stage_done: bool = False
+
+    def view(self, number: int) -> Array:
+        """A slot's scalars, shape (planes, elements, C or 1, P or 1, S or 1)."""
+        base, axes = self.layout.placement.axes(self.job.program, number)
+        return strided(self.data, base, axes, self.runtime.cp.lib.stride_tricks.as_strided)
+
+    def write(self, number: int, values: Array) -> None:
+        """Store a slot; values of shape (elements, C or 1, P or 1, S or 1)."""
+        view = self.view(number)
+        view[0] = values.real
+        if len(view) == 2:
+            view[1] = values.imag
+
+    def read(self, number: int) -> Array:
+        """A slot as a new real or complex array, shape (elements, C or 1, P or 1, S or 1)."""
+        view = self.view(number)
+        return view[0].copy() if len(view) == 1 else view[0] + 1j * view[1]
+
+    def fill(self, weights: Array, features: Array) -> None:
+        """Work out all angles, and their cos and sin, from device arrays of float64."""
+        for fill in self.fills:
+            if self.fed and not {SETS, SAMPLES} & set(fill.labels):
+                continue  # depends on neither weights nor data
+            strides = (*_scalar_strides(weights), features.strides[0] // 8)
+            arguments = (
+                self.data,
+                weights,
+                features,
+                *fill.constants,
+                *fill.place,
+                *(np.int64(stride) for stride in strides),
+            )
+            grid = (-(-fill.count // THREADS),)
+            kind = variant("fill_angles", self.data.dtype)
+            self.runtime.launch("fill_angles", kind, grid, (THREADS,), arguments)
+        self.fed = True
+
+    def read_out(self, out: Array) -> None:
+        """Add the job's outputs to ``out``, float64, shape (K, P, S) with any strides."""
+        *lists, stride_p, stride_s = self.readout
+        _, sets, samples = out.shape
+        count = len(lists[0])
+        arguments = (
+            self.data,
+            out,
+            *lists,
+            *(np.int32(n) for n in (count, sets, samples)),
+            *(np.int64(n) for n in (stride_p, stride_s, *(s // 8 for s in out.strides))),
+        )
+        grid = (-(-count * sets * samples // THREADS),)
+        kind = variant("read_out", self.data.dtype)
+        self.runtime.launch("read_out", kind, grid, (THREADS,), arguments)
+
+
+def make_arena(job: Job, runtime: CudaRuntime, layout: Layout, dtype: np.dtype[Any]) -> Arena:
+    """Allocate an arena, upload its tables, write its constants."""
+    cp, placement = runtime.cp, layout.placement
+    data = cp.zeros(placement.scalars, dtype=dtype)
+    arena = Arena(
+        job,
+        runtime,
+        layout,
+        data,
+        _calls(job, runtime, layout, data),
+        tuple(_fills(job, runtime, placement)),
+        _readout(job, runtime, placement),
+    )
+    for call in arena.calls:  # even those that cuBLAS stands in for, outside of a graph
+        runtime.ready(call.launch.kernel, call.variant, call.launch.shared)
+    for number, values in job.program.constants.items():
+        arena.write(number, cp.asarray(values.reshape(-1, 1, 1, 1)))
+    for labels in placement.regions:
+        base, axes = placement.angle_axes(labels)
+        strided(data, base, axes, cp.lib.stride_tricks.as_strided)[2] = 1
+    return arena
+
+
+def _calls(job: Job, runtime: CudaRuntime, layout: Layout, data: Array) -> tuple[Call, ...]:
+    launches = layout.schedule.launches
+    if not launches:
+        return ()
+    made = [launch_tables(job.program, layout.placement, launch) for launch in launches]
+    uploads = []
+    for name in ("steps", "tables", "shifts", "parts"):
+        flat, where = joined([getattr(tables, name) for tables in made])
+        device = runtime.cp.asarray(flat)
+        uploads.append([device[w] for w in where])
+    calls = []
+    for launch, steps, tables, shifts, parts in zip(launches, *uploads, strict=True):
+        each = 3 * len(launch.steps)
+        middle = (parts, np.int32(launch.scratch.size)) if launch.kernel == STAGE else ()
+        loops = (np.int32(launch.loops.n1), np.int64(launch.loops.inner))
+        arguments = tuple(
+            (data, steps, tables, shifts[each * k : each * (k + 1)], *middle, *loops)
+            for k in range(job.program.slices)
+        )
+        calls.append(Call(launch, variant(launch.kernel, data.dtype, launch.complex), arguments))
+    return tuple(calls)
+
+
+def _fills(job: Job, runtime: CudaRuntime, placement: Placement) -> list[Fill]:
+    fills = []
+    for labels, table in job.tables.items():
+        entries = angle_monomials(table)
+        arrays = (entries.constants, entries.starts, entries.coefficients, entries.columns)
+        base, (_, (rows, extent), *batch) = placement.angle_axes(labels)
+        counts = [n for n, _ in batch]
+        strides = [stride for _, stride in batch]
+        where = (
+            np.int64(base),
+            *(np.int32(n) for n in (rows, *counts)),
+            *(np.int64(n) for n in (extent, *strides)),
+        )
+        constants = tuple(runtime.cp.asarray(array) for array in arrays)
+        fills.append(Fill(constants, where, rows * int(np.prod(counts)), labels))
+    return fills
+
+
+def _readout(job: Job, runtime: CudaRuntime, placement: Placement) -> tuple[Array, ...]:
+    table = readout_table(job, placement)
+    labels = job.program.slots[job.program.output].labels
+    strides: Mapping[str, int] = dict(
+        zip(LABELS, (stride for _, stride in placement.batch_axes(labels)), strict=True)
+    )
+    lists = (table.outputs, table.starts, table.offsets, table.coefficients)
+    return (*(runtime.cp.asarray(x) for x in lists), strides[SETS], strides[SAMPLES])
+
+
+def _scalar_strides(weights: Array) -> tuple[int, int]:
+    """Distance in scalars between weight sets, and between samples (0 where they share them)."""
+    if weights.ndim == 2:
+        return weights.strides[0] // 8, 0
+    return weights.strides[0] // 8, weights.strides[1] // 8

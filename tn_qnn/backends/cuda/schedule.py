@@ -1,0 +1,327 @@
+"""From stages to kernel launches: what is fused, what lies in shared memory, what is a launch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import groupby, zip_longest
+
+from tn_qnn.program.arena import Scratch, allocate
+from tn_qnn.program.placement import Placement
+from tn_qnn.program.program import Program, Stage, Step
+from tn_qnn.program.tables import Roles, roles, table_bytes
+
+WARP = 32
+STAGE, LARGE, GEMM = "run_stage", "run_large", "run_gemm"
+#: Of a step's row in device memory, and of what shared memory holds in its place.
+ROW_BYTES, STEP_BYTES = 8 * 32, 96
+TABLE_BYTES = 48 << 10  # of step rows and tables that a launch copies into shared memory, at most
+#: Multiply-adds of a step for a point of the batch from which it is worth a launch of its own,
+#: where the batch alone does not fill the device, and from which it is a tiled product, where
+#: there is hardly a batch. By the model of the roofline; not measured.
+LARGE_WORK, GEMM_WORK, GEMM_OUTPUTS = 1 << 12, 1 << 14, 1 << 8
+#: Threads a multiprocessor wants, to hide the latency of memory.
+BUSY = 1024
+#: Blocks for each multiprocessor up to which independent steps get blocks of their own.
+BLOCKS, MOST_PARTS = 16, 4096
+NOTHING = Scratch({}, 0)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a device allows: shared memory of a block in bytes, and its multiprocessors."""
+
+    shared_bytes: int
+    multiprocessors: int
+
+    @property
+    def room(self) -> int:
+        """Shared memory that a launch takes at most: two blocks a multiprocessor have room."""
+        return self.shared_bytes // 2
+
+    @property
+    def tables(self) -> int:
+        """The part of it for step rows and tables."""
+        return min(TABLE_BYTES, self.room // 2)
+
+
+@dataclass(frozen=True)
+class Loops:
+    """The batch of a stage: rows ``n0 x n1`` of ``inner`` lanes, without padding."""
+
+    n0: int
+    n1: int
+    inner: int
+
+    @property
+    def points(self) -> int:
+        """Points of the batch."""
+        return self.n0 * self.n1 * self.inner
+
+    def tiles(self, lanes: int) -> int:
+        """Blocks of the grid's first axis."""
+        return self.n0 * self.n1 * -(-self.inner // lanes)
+
+
+@dataclass(frozen=True, eq=False)
+class Launch:
+    """One kernel launch.
+
+    Attributes
+    ----------
+    kernel
+        "run_stage" for a run of small steps, "run_large" or "run_gemm" for one large step.
+    labels, steps, loops
+        The stage's label set, steps of it, and its batch.
+    parts
+        Numbers of steps that blocks of their own run side by side, since neither needs the other.
+    scratch
+        Places of intermediates in shared memory, in elements of one lane.
+    grid, block
+        Of the launch; a block of "run_stage" is lanes by groups.
+    shared
+        Bytes of shared memory that it asks for.
+    complex
+        Whether any value of it has an imaginary plane.
+    """
+
+    kernel: str
+    labels: tuple[str, ...]
+    steps: tuple[Step, ...]
+    loops: Loops
+    parts: tuple[int, ...]
+    scratch: Scratch
+    grid: tuple[int, ...]
+    block: tuple[int, int]
+    shared: int
+    complex: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Schedule:
+    """All launches of one run, in order.
+
+    Attributes
+    ----------
+    launches
+        What runs.
+    spilled
+        For each stage, where intermediates lie in the arena's spill region that are handed from
+        launch to launch or do not fit in shared memory; in elements of one point of the batch.
+    spill_scalars
+        Length of that region; stages share it.
+    """
+
+    program: Program
+    launches: tuple[Launch, ...]
+    spilled: Mapping[tuple[str, ...], Scratch]
+    spill_scalars: int
+
+    @cached_property
+    def table_bytes(self) -> int:
+        """Bytes of rows, offset tables and slice shifts of all launches."""
+        steps = [step for launch in self.launches for step in launch.steps]
+        shifts = 3 * 8 * self.program.slices * len(steps)
+        parts = 16 * sum(len(launch.parts) for launch in self.launches)
+        tables = sum(table_bytes(self.program, step) // 2 for step in steps)
+        return ROW_BYTES * len(steps) + tables + shifts + parts
+
+
+def loops_of(placement: Placement, labels: tuple[str, ...]) -> Loops:
+    """The batch of a stage."""
+    sizes, outer = placement.sizes.of(), placement.layouts[labels].outer
+    n0, n1 = (sizes[x] if x else 1 for x in outer)
+    return Loops(n0, n1, math.prod(sizes[x] for x in labels if x not in outer))
+
+
+def make_schedule(
+    program: Program, placement: Placement, itemsize: int, limits: Limits
+) -> Schedule:
+    """Cut every stage into launches.
+
+    What does not depend on each other within a stage (the blocks of an ansatz, say) runs side by
+    side. Neighbouring small steps become one launch, which keeps what only they need in shared
+    memory; where that is too small the largest intermediates go to the arena, by this plan and
+    not by the compiler. How a program is cut changes no bit of its results.
+    """
+    launches: list[Launch] = []
+    spilled: dict[tuple[str, ...], Scratch] = {}
+    longest = 0
+    for stage in program.stages:
+        loops = loops_of(placement, stage.labels)
+        queues = [list(_runs(program, x, loops, limits)) for x in components(stage)]
+        mine: list[Launch] = []
+        for ready in zip_longest(*queues):
+            found = [run for run in ready if run]
+            fused = [steps for kernel, steps in found if kernel == STAGE]
+            if fused:
+                parts = _joined(program, fused, loops, limits)
+                mine.append(_fused(program, stage, parts, loops, itemsize, limits))
+            mine += [_single(program, stage, steps[0], loops, kernel)
+                     for kernel, steps in found if kernel != STAGE]  # fmt: skip
+        local = {slot for launch in mine for slot in launch.scratch.offsets}
+        moments = [moment for launch in mine for moment in _moments(launch)]
+        spilled[stage.labels] = allocate(program, moments, program.exported | local)
+        extent = placement.layouts[stage.labels].extent
+        longest = max(longest, spilled[stage.labels].size * extent)
+        launches += mine
+    return Schedule(program, tuple(launches), spilled, longest)
+
+
+def components(stage: Stage) -> list[tuple[Step, ...]]:
+    """Steps of a stage that depend on each other, in order; others have nothing to do with them."""
+    group: dict[int, list[Step]] = {}  # by slot; lists are shared by what is connected
+    for step in stage.steps:
+        joined: list[Step] = []
+        for known in {id(g): g for x in (step.left, step.right) if (g := group.get(x))}.values():
+            joined += known
+        joined.append(step)
+        for member in joined:
+            group[member.out] = joined
+    order = {step: now for now, step in enumerate(stage.steps)}
+    found = {id(steps): steps for steps in group.values()}.values()
+    return sorted(
+        (tuple(sorted(x, key=order.__getitem__)) for x in found), key=lambda x: order[x[0]]
+    )
+
+
+def _moments(launch: Launch) -> list[tuple[Step, ...]]:
+    """What of a launch runs in turn: its steps, but all at once where it has parts."""
+    return [launch.steps] if len(launch.parts) > 1 else [(step,) for step in launch.steps]
+
+
+def _runs(
+    program: Program, steps: Sequence[Step], loops: Loops, limits: Limits
+) -> Iterator[tuple[str, tuple[Step, ...]]]:
+    """Neighbouring steps that one launch can run, with their kernel."""
+    for kernel, group in groupby(steps, lambda s: _kernel(program, s, loops, limits)):
+        run: list[Step] = []
+        held = 0
+        for step in group:
+            need = _step_bytes(program, step)
+            if run and (kernel != STAGE or held + need > limits.tables):
+                yield kernel, tuple(run)
+                run, held = [], 0
+            run.append(step)
+            held += need
+        yield kernel, tuple(run)
+
+
+def _joined(
+    program: Program, runs: Sequence[tuple[Step, ...]], loops: Loops, limits: Limits
+) -> list[tuple[Step, ...]]:
+    """Independent runs as parts: no more than keep the device busy, as nearly equal as they are."""
+    most = max(1, min(MOST_PARTS, BLOCKS * limits.multiprocessors // loops.tiles(WARP)))
+    least = sum(len(run) for run in runs) / most
+    parts: list[tuple[Step, ...]] = []
+    held = 0
+    for run in runs:
+        need = sum(_step_bytes(program, step) for step in run)
+        if parts and len(parts[-1]) + len(run) / 2 <= least and held + need <= limits.tables:
+            parts[-1] += run
+            held += need
+        else:
+            parts.append(run)
+            held = need
+    return parts
+
+
+def _kernel(program: Program, step: Step, loops: Loops, limits: Limits) -> str:
+    """Which kernel a step is for."""
+    r, work = roles(program, step), program.step_size(step)
+    if loops.points < WARP and work >= GEMM_WORK and r.count(r.m) * r.count(r.n) >= GEMM_OUTPUTS:
+        return GEMM
+    idle = loops.tiles(WARP) < 2 * limits.multiprocessors
+    if (idle and work >= LARGE_WORK) or _step_bytes(program, step) > limits.tables:
+        return LARGE
+    return STAGE
+
+
+def _fused(
+    program: Program,
+    stage: Stage,
+    parts: Sequence[tuple[Step, ...]],
+    loops: Loops,
+    itemsize: int,
+    limits: Limits,
+) -> Launch:
+    """One launch for runs of small steps, side by side."""
+    tables = max(sum(_step_bytes(program, step) for step in part) for part in parts)
+    room = limits.room - tables
+    each = [_scratch(program, stage, part, room // (WARP * itemsize)) for part in parts]
+    scratch = Scratch(
+        {slot: offset for one in each for slot, offset in one.offsets.items()},
+        max(one.size for one in each),
+    )
+    steps = tuple(step for part in parts for step in part)
+    lanes, groups = _block(program, steps, loops.points * len(parts), limits)
+    while lanes > WARP and scratch.size * lanes * itemsize > room:
+        lanes //= 2
+    return Launch(
+        STAGE,
+        stage.labels,
+        steps,
+        loops,
+        tuple(len(part) for part in parts),
+        scratch,
+        (loops.tiles(lanes), len(parts)),
+        (lanes, groups),
+        scratch.size * lanes * itemsize + tables,
+        _complex(program, steps),
+    )
+
+
+def _single(program: Program, stage: Stage, step: Step, loops: Loops, kernel: str) -> Launch:
+    """One launch for a large step."""
+    r = roles(program, step)
+    h, m, n = r.count(r.h), r.count(r.m), r.count(r.n)
+    grid: tuple[int, ...]
+    if kernel == GEMM:
+        block = (16, 16)
+        grid = (-(-m // 64) * -(-n // 64), min(h, 65535), min(loops.points, 65535))
+    else:
+        block = (WARP, 8)
+        items = _items(r, 4)
+        grid = (loops.tiles(WARP), min(-(-items // block[1]), 65535))
+    planes = _complex(program, (step,))
+    return Launch(kernel, stage.labels, (step,), loops, (1,), NOTHING, grid, block, 0, planes)
+
+
+def _scratch(program: Program, stage: Stage, steps: tuple[Step, ...], elements: int) -> Scratch:
+    """Shared memory of a launch, of at most so many elements of a lane; the largest go first."""
+    made = {step.out for step in steps}
+    elsewhere = {x for s in stage.steps if s.out not in made for x in (s.left, s.right)}
+    local = made - elsewhere - program.exported
+    while True:
+        found = allocate(program, [[step] for step in steps], made - local)
+        if found.size <= elements:
+            return found
+        sizes = {x: program.slots[x].size * program.slots[x].planes for x in local}
+        largest = max(sizes.values())
+        local = {x for x in local if sizes[x] < largest}
+
+
+def _block(program: Program, steps: Sequence[Step], points: int, limits: Limits) -> tuple[int, int]:
+    """Lanes and groups of a block: groups share a lane's work where lanes are too few."""
+    wanted = limits.multiprocessors * BUSY
+    if points >= 2 * wanted:
+        return 4 * WARP, 1
+    items = sorted(_items(roles(program, step), 2) for step in steps)
+    useful = min(16, items[len(items) // 2], max(1, wanted // points))
+    return WARP, 1 << (useful.bit_length() - 1)
+
+
+def _items(r: Roles, tile: int) -> int:
+    """Register tiles of a step's outputs for one point of the batch."""
+    return r.count(r.h) * -(-r.count(r.m) // tile) * -(-r.count(r.n) // tile)
+
+
+def _step_bytes(program: Program, step: Step) -> int:
+    """Bytes of shared memory for a step and its int32 tables."""
+    return STEP_BYTES + table_bytes(program, step) // 2
+
+
+def _complex(program: Program, steps: Sequence[Step]) -> bool:
+    return any(program.slots[x].complex for s in steps for x in (s.left, s.right, s.out))
