@@ -19,7 +19,7 @@ from tn_qnn.backends.cuda.ceilings import DEVICES, matching
 from tn_qnn.backends.cuda.prediction import scaled, seconds_text
 from tn_qnn.files import read_json, write_atomic, write_json
 
-DOCUMENT = Path(__file__).parents[1] / "docs" / "gpu.md"
+DOCUMENT = Path(__file__).parents[2] / "docs" / "gpu.md"
 NOT_MEASURED = "No GPU has run this benchmark yet: every goal is open."
 
 

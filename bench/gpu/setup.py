@@ -29,7 +29,7 @@ NEEDED = {
     "hypothesis": "hypothesis>=6.100",
     "pytest": "pytest>=8.4",
 }
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 WHEELS, ENVIRONMENT = ROOT / "wheels", ROOT / ".venv-gpu"
 OLDEST_DRIVER = 12000  # as cuDriverGetVersion gives it: CUDA 12.0
 

@@ -7,30 +7,30 @@ threads under a sanitizer.
 
 import ctypes
 import functools
-import hashlib
 import os
 import re
 import subprocess
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from .sources import LaunchError, Signature, find, signatures, squeeze, translation_unit
+from .compiler import HERE, build, resolve
+from .sources import LaunchError, Signature, find, signatures, squeeze
 
-HERE = Path(__file__).parent
-KERNELS = HERE.parents[1] / "kernels"
-CACHE = HERE.parents[1] / ".pytest_cache" / "emulation"  # what is built, by its content
+__all__ = [
+    "HERE",
+    "POISON",
+    "Library",
+    "SanitizerError",
+    "emulated",
+    "run_standalone",
+    "standalone",
+]
+
 POISON = 0x7FF47FF4  # what cuda_emulator.h fills shared memory with
 
-COMPILER = os.environ.get("CXX", "g++").split()
-# Warnings that nvcc does not give, and one that gcc 12 gives of its own library.
-QUIET = "unknown-pragmas unused-parameter missing-field-initializers restrict"
-FLAGS = [
-    *"-std=c++20 -DTN_EMULATED -pthread -ffp-contract=off -Wall -Wextra".split(),
-    *[f"-Wno-{warning}" for warning in QUIET.split()],
-]
 # Jumps between stacks look like an attack to _FORTIFY_SOURCE; libraries share nothing.
 LIBRARY = "-Werror -O2 -shared -fPIC -U_FORTIFY_SOURCE -fvisibility=hidden -fno-gnu-unique".split()
 # -O0 compiles in a third of the time; gcc warns of what the sanitizers themselves put in.
@@ -132,8 +132,8 @@ def emulated(source: str | Path) -> Library:
     source : str or Path
         The name of a file in kernels/, or a path.
     """
-    path = _resolve(source)
-    return Library(_build(path, "library.cpp", (*LIBRARY, *_fma()), ".so"), path)
+    path = resolve(source)
+    return Library(build(path, "library.cpp", (*LIBRARY, *_fma()), ".so"), path)
 
 
 @functools.cache
@@ -171,7 +171,7 @@ def run_standalone(
     LaunchError
         As `Library.launch`.
     """
-    path = _resolve(source)
+    path = resolve(source)
     program = standalone(path, sanitizer)
     signature = find(_described(program, path), expression)
     signature.check(args)
@@ -227,51 +227,4 @@ def _fixed_addresses() -> tuple[str, ...]:
 @functools.cache
 def standalone(source: Path, sanitizer: str) -> Path:
     """Return the program that runs a source's kernels under a sanitizer; built where needed."""
-    return _build(_resolve(source), "standalone.cpp", SANITIZERS[sanitizer], f"-{sanitizer}")
-
-
-def _resolve(source: str | Path) -> Path:
-    path = Path(source)
-    path = KERNELS / path if len(path.parts) == 1 else path
-    if not path.is_file():
-        raise FileNotFoundError(f"no CUDA source {path}")
-    return path.resolve()
-
-
-def _build(source: Path, runtime: str, flags: Sequence[str], suffix: str) -> Path:
-    """Return the built file, from the cache where it is there."""
-    parts = [*HERE.glob("*.h"), HERE / runtime, Path(__file__)]
-    command = [*COMPILER, *FLAGS, *flags]
-    base = _digest(command, parts)
-    unit = translation_unit(source)
-    digest = _digest([base, unit.replace(str(source), "")], source.parent.glob("*.cu*"))
-    target = CACHE / f"{source.stem}-{digest}{suffix}"
-    if not target.exists():
-        linked = CACHE / f"{Path(runtime).stem}-{base}.o"
-        if not linked.exists():
-            _compile([*command, "-c", str(HERE / runtime)], linked)
-        with tempfile.NamedTemporaryFile("w", suffix=".cpp", encoding="utf-8") as file:
-            file.write(unit)
-            file.flush()
-            folders = [f"-I{HERE}", f"-I{source.parent}"]
-            # In this order: the other way round the sanitizers find no lines.
-            _compile([*command, *folders, str(linked), file.name], target)
-    return target
-
-
-def _digest(words: Sequence[str], files: Iterable[Path]) -> str:
-    state = hashlib.sha256(str(words).encode())
-    for file in sorted(files):
-        state.update(f"{file.name}\0".encode() + file.read_bytes() + b"\0")
-    return state.hexdigest()[:16]
-
-
-def _compile(command: list[str], target: Path) -> None:
-    """Run a compiler; what it makes appears at once and whole."""
-    CACHE.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=CACHE) as folder:
-        made = f"{folder}/{target.name}"
-        done = subprocess.run([*command, "-o", made], capture_output=True, text=True)
-        if done.returncode:
-            raise RuntimeError(f"{target.stem} does not compile:\n{done.stderr[-8000:]}")
-        os.replace(made, target)
+    return build(resolve(source), "standalone.cpp", SANITIZERS[sanitizer], f"-{sanitizer}")

@@ -68,10 +68,11 @@ def disassemble(source: Path, arch: str = "sm_90") -> dict[str, list[str]]:
             if done.returncode:
                 raise RuntimeError(f"{command[0]}: {done.stderr[-4000:]}")
     parts = re.split(r"^\.text\.(\S+):$", done.stdout, flags=re.MULTILINE)
-    return {name: _lines(body) for name, body in zip(parts[1::2], parts[2::2], strict=True)}
+    return {name: instructions(body) for name, body in zip(parts[1::2], parts[2::2], strict=True)}
 
 
-def _lines(body: str) -> list[str]:
+def instructions(body: str) -> list[str]:
+    """Read a kernel's listing: its instructions and, with a colon, its labels."""
     line = r"^(\.L_x_\d+:)|^\s*/\*[0-9a-f]+\*/\s+([^;]*?)\s*;"
     body = body.split("//-----")[0]
     return [label or code for label, code in re.findall(line, body, flags=re.MULTILINE)]
@@ -80,7 +81,8 @@ def _lines(body: str) -> list[str]:
 def mangled(expression: str) -> str:
     """Return how the compiled name of ``run_stage<float, true>`` begins."""
     name, *arguments = re.findall(r"\w+", expression)
-    return f"_Z{len(name)}{name}I{''.join(LETTER[word] for word in arguments)}E"
+    letters = "".join(LETTER[word] for word in arguments)
+    return f"_Z{len(name)}{name}" + (f"I{letters}E" if letters else "")
 
 
 def operations(lines: list[str]) -> Counter[str]:
@@ -91,10 +93,10 @@ def operations(lines: list[str]) -> Counter[str]:
 
 
 def inner_loops(lines: list[str]) -> list[Loop]:
-    """Return the loops that hold no other loop, in the order of the code."""
+    """Return the loops that hold no other loop and do something, in the order of the code."""
     labels = {line[:-1]: i for i, line in enumerate(lines) if line.endswith(":")}
     jumps = [(i, re.search(r"\bBRA\S* .*?(\.L_x_\d+)", line)) for i, line in enumerate(lines)]
-    spans = [(labels[jump[1]], i) for i, jump in jumps if jump and labels.get(jump[1], i) < i]
+    spans = [(labels[jump[1]], i) for i, jump in jumps if jump and labels.get(jump[1], i) < i - 1]
     inner = [
         (first, last)
         for first, last in spans

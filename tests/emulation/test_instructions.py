@@ -11,13 +11,38 @@ import itertools
 
 import pytest
 
-from .build import KERNELS
-from .disassembly import Loop, disassemble, inner_loops, mangled, operations, why_not
+from .compiler import KERNELS
+from .disassembly import Loop, disassemble, inner_loops, instructions, mangled, operations, why_not
 
-pytestmark = pytest.mark.skipif(bool(why_not()), reason=why_not() or "compiled here")
+compiled_here = pytest.mark.skipif(bool(why_not()), reason=why_not())
 
 LOOKUPS = 4  # loads of offsets and strides in a turn of the loop, at most
 UNROLLED = (1, 2, 3, 4)  # values of k in a turn, as the compiler likes
+
+
+LISTING = """\
+        /*0000*/                   LDC R1, c[0x0][0x28] ;
+.L_x_2:
+        /*0010*/                   IADD3 R0, R0, 0x1, RZ ;
+.L_x_1:
+        /*0020*/              @!P0 LDG.E R4, desc[UR4][R2.64] ;
+        /*0030*/                   LDS.128 R8, [R6] ;
+        /*0040*/                   FFMA R5, R4, R8, R5 ;
+        /*0050*/               @P1 BRA `(.L_x_1) ;
+        /*0060*/                   LDL R7, [R1] ;
+        /*0070*/               @P2 BRA `(.L_x_2) ;
+.L_x_3:
+        /*0080*/                   BRA `(.L_x_3);
+"""
+
+
+def test_a_listing_is_read():
+    lines = instructions(LISTING)
+    assert inner_loops(lines) == [Loop(size=4, fma=1, loads=2)]
+    assert operations(lines)["LDL"] == 1
+    assert operations(lines).total() == 9
+    assert mangled("run_stage<float, true>") == "_Z9run_stageIfLb1EE"
+    assert mangled("product") == "_Z7product"
 
 
 @functools.cache
@@ -40,6 +65,7 @@ def model(rows: int, columns: int, left: int, right: int) -> tuple[int, int]:
     return rows * columns * left * right, rows * left + columns * right
 
 
+@compiled_here
 @pytest.mark.parametrize("source", ["stage.cu", "gemm.cu", "spsa.cu", "readout.cu"])
 def test_nothing_is_kept_in_local_memory(source):
     for name, lines in compiled(source).items():
@@ -47,6 +73,7 @@ def test_nothing_is_kept_in_local_memory(source):
         assert counts["LDL"] == counts["STL"] == 0, name
 
 
+@compiled_here
 @pytest.mark.parametrize("kernel", ["run_stage", "run_large"])
 @pytest.mark.parametrize("dtype", ["float", "double"])
 @pytest.mark.parametrize("planes", [(1, 1), (1, 2), (2, 1), (2, 2)])
@@ -82,6 +109,7 @@ SHARES = {
 }
 
 
+@compiled_here
 @pytest.mark.parametrize(("variant", "share"), list(SHARES.items()), ids=str)
 def test_share_of_multiply_adds(variant, share):
     kernel, *arguments = variant
@@ -90,6 +118,7 @@ def test_share_of_multiply_adds(variant, share):
     assert loop.fma / loop.size >= share, loop
 
 
+@compiled_here
 @pytest.mark.parametrize(("dtype", "width"), [("float", 4), ("double", 2)])
 @pytest.mark.parametrize("planes", [1, 2])
 def test_the_tiled_product_loads_from_shared_memory_in_vectors(dtype, width, planes):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -55,11 +56,15 @@ class Evaluation:
         out = xp.zeros((len(self.constants), len(sets), len(features)), dtype=dtype)
         for executor in self.executors:
             executor.accumulate(sets, features, out)
-        if self.constants.any():
+        if self._constant:
             if xp not in self._copies:
                 self._copies[xp] = xp.asarray(self.constants)
             out += self._copies[xp].astype(dtype)[:, None, None]
         return out.transpose(1, 2, 0)
+
+    @cached_property
+    def _constant(self) -> bool:
+        return bool(self.constants.any())
 
     def _through_device(self, sets: NDArray[Any], features: NDArray[Any]) -> NDArray[Any]:
         """So many samples at a time as fit beside the contraction."""
