@@ -103,13 +103,15 @@ __device__ __forceinline__ void run_rows(const Step<T>& step, const Tables& tabl
 }
 
 // Tiles have as many outputs as registers can hold and as divide M and N, nearly always powers of
-// two. Two rows are not worth their code: for M = 2 there is little to do.
+// two.
 template <bool LEFT_COMPLEX, bool RIGHT_COMPLEX, typename T>
 __device__ __forceinline__ void run_planes(const Step<T>& step, const Tables& tables, int lane,
                                            unsigned first, unsigned stride) {
   constexpr int MOST = sizeof(T) * (1 + (LEFT_COMPLEX || RIGHT_COMPLEX)) > 8 ? 2 : 4;
-  if (step.M % MOST)
+  if (step.M % 2)
     run_rows<1, MOST, LEFT_COMPLEX, RIGHT_COMPLEX>(step, tables, lane, first, stride);
+  else if (step.M % MOST)
+    run_rows<2, MOST, LEFT_COMPLEX, RIGHT_COMPLEX>(step, tables, lane, first, stride);
   else
     run_rows<MOST, MOST, LEFT_COMPLEX, RIGHT_COMPLEX>(step, tables, lane, first, stride);
 }

@@ -8,9 +8,9 @@ import tempfile
 import hypothesis
 import pytest
 
-from .emulation.plugin import cupy, lazy_cupy
+from .emulation.plugin import cupy, either_cupy, lazy_cupy
 
-__all__ = ["cupy", "lazy_cupy", "plan_cache"]
+__all__ = ["cupy", "either_cupy", "lazy_cupy", "plan_cache"]
 CACHE_VARIABLE = "TN_QNN_CACHE_DIR"
 _KEY = pytest.StashKey[tuple[pytest.MonkeyPatch, str]]()
 

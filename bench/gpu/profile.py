@@ -41,7 +41,7 @@ def launch_seconds(runtime: Any, call: Any) -> float:
 
     def once() -> None:
         runtime.launch(
-            launch.kernel, call.variant, launch.grid, launch.block, call.arguments[0], launch.shared
+            launch.kernel, call.variant, launch.grid, launch.block, call.arguments(0), launch.shared
         )
 
     def many() -> None:

@@ -1,4 +1,4 @@
-"""The CUDA executor, whole, on emulated kernels and a stand-in for CuPy's arrays."""
+"""The CUDA executor, whole, on emulated kernels and a stand-in for CuPy; and on a GPU."""
 
 import logging
 from types import ModuleType
@@ -35,6 +35,12 @@ from ..circuits import (
     run_cones,
     some_observables,
 )
+
+
+@pytest.fixture
+def cupy(either_cupy: ModuleType) -> ModuleType:
+    """All that holds for the stand-in must hold on a GPU."""
+    return either_cupy
 
 
 def grown(qubits: int = 8, layers: int = 4) -> Circuit:
@@ -185,11 +191,28 @@ def test_a_forecast_is_what_is_allocated(cupy: ModuleType) -> None:
     tables = sum(
         a.nbytes
         for call in arena.calls
-        for a in call.arguments[0][1:5]
+        for a in call.arguments(0)[1:5]
         if isinstance(a, cupy.ndarray)
     )
     inputs = executor.job.input_bytes(2, 40)
     assert executor.forecast(2, 40) == arena.data.nbytes + tables + inputs
+
+
+def test_topologies_of_a_model_share_the_budget(cupy: ModuleType) -> None:
+    """What one job keeps counts as free for the next: no chunk shrinks because of others."""
+    circuit = grown(12, 4)
+    readouts = [Z(q) @ Z(r) for q, r in ((0, 1), (2, 7), (3, 4), (5, 11), (6, 9))]
+    roomy = QNN(circuit, readouts, backend="cuda", memory=1e9)
+    inputs = random_batch(np.random.default_rng(3), roomy, 4, 64)
+    want = roomy(*inputs)
+    needs = [e.forecast(4, 64) for e in roomy._prepared(False).executors]
+    assert len(needs) > 2
+    tight = QNN(circuit, readouts, backend="cuda", memory=1.5 * max(needs))
+    for _ in range(2):
+        np.testing.assert_array_equal(tight(*inputs), want)
+    for executor in tight._prepared(False).executors:
+        assert all(whole == chunk for whole, chunk in executor.chunks.items())
+        assert executor.shelf.held <= 1.5 * max(needs)
 
 
 # --- out of memory
@@ -220,6 +243,28 @@ def test_out_of_memory_halves_the_chunk_and_loses_nothing(
     made.clear()
     np.testing.assert_array_equal(again(*inputs), want)
     assert not made  # it does not try again what failed
+
+
+def test_arenas_make_room_for_outputs(cupy: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = QNN(grown(), [Z(3), Z(4)], backend="cuda", memory=1e9)
+    inputs = random_batch(np.random.default_rng(7), model, 4, 64)
+    want = model(*inputs)
+    evaluation, zeros = model._prepared(False), cupy.zeros
+
+    def scarce(shape: Any, *args: Any, **more: Any) -> Any:
+        if shape == (4, 64, 2) and any(e.arenas for e in evaluation.executors):
+            raise cupy.cuda.memory.OutOfMemoryError(1 << 40, 1 << 30)
+        return zeros(shape, *args, **more)
+
+    monkeypatch.setattr(cupy, "zeros", scarce)
+    np.testing.assert_array_equal(model(*inputs), want)
+
+    def none(*args: Any, **more: Any) -> Any:
+        raise cupy.cuda.memory.OutOfMemoryError(1 << 40, 1 << 30)
+
+    monkeypatch.setattr(cupy, "zeros", none)
+    with pytest.raises(MemoryBudgetError, match="no room for weights, data and outputs"):
+        model(*inputs)
 
 
 def test_out_of_memory_for_one_sample_is_an_error(
@@ -414,7 +459,8 @@ def test_backends_by_name(cupy: ModuleType) -> None:
     assert get_backend("auto").name == get_backend("cuda").name == "cuda"
     with pytest.raises(BackendError, match="threads: for the CPU backend only"):
         get_backend("cuda", threads=2)
-    for devices in ([1], [0, 0], [], [-1], [True]):
+    beyond = cupy.cuda.runtime.getDeviceCount()
+    for devices in ([beyond], [0, 0], [], [-1], [True]):
         with pytest.raises(BackendError, match="devices: "):
             get_backend("cuda", devices=devices)
     for name in ("cpu", "einsum"):

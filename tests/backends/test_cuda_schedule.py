@@ -17,6 +17,8 @@ from tn_qnn.backends.cuda.schedule import (
     Limits,
     loops_of,
     make_schedule,
+    oriented,
+    tile_shape,
 )
 from tn_qnn.backends.cuda.tables import angle_monomials, launch_tables, with_spill
 from tn_qnn.circuit.ansatz import brickwork, tree
@@ -29,7 +31,7 @@ from tn_qnn.program.check import check_spans
 from tn_qnn.program.compile import compile_program
 from tn_qnn.program.job import block_slot_values
 from tn_qnn.program.placement import Placement, Sizes, place
-from tn_qnn.program.program import Program
+from tn_qnn.program.program import Program, Step
 from tn_qnn.program.rows import LOCAL, OPERAND
 
 from ..circuits import batches, checked_model, plan_for, random_circuit, some_observables
@@ -54,6 +56,11 @@ def programs() -> list[tuple[str, Program]]:
 
 
 PROGRAMS = programs()
+
+
+def sides(step: Step) -> tuple[frozenset[int], int]:
+    """A step, whichever operand is called left."""
+    return frozenset((step.left, step.right)), step.out
 
 
 def values_in_turn(
@@ -105,7 +112,8 @@ def test_every_step_runs_once_and_everything_fits(
     schedule = make_schedule(program, placement, 4, limits)
     steps = [step for launch in schedule.launches for step in launch.steps]
     assert len(steps) == len(set(steps))
-    assert set(steps) == {step for stage in program.stages for step in stage.steps}
+    wanted = {step for stage in program.stages for step in stage.steps}
+    assert {sides(step) for step in steps} == {sides(step) for step in wanted}
     made: set[int] = set()
     for launch in schedule.launches:
         assert sum(launch.parts) == len(launch.steps)
@@ -194,6 +202,18 @@ def test_a_large_step_is_a_launch_of_its_own_where_lanes_are_few() -> None:
                     assert len(launch.steps) == 1
                     assert program.step_size(launch.steps[0]) >= cuda_schedule.LARGE_WORK
     assert {STAGE, LARGE} <= kernels
+
+
+def test_tiles_load_as_little_as_they_can() -> None:
+    for _, program in PROGRAMS:
+        for stage in program.stages:
+            for step in stage.steps:
+                found = oriented(program, step, 4)
+                other = Step(found.right, found.left, found.out)
+                assert sides(found) == sides(step)
+                loads = [(a + b) / (a * b) for a, b in
+                         (tile_shape(program, x, 4) for x in (found, other))]  # fmt: skip
+                assert loads[0] <= loads[1]
 
 
 def test_points_are_counted_without_padding() -> None:

@@ -1,4 +1,4 @@
-"""Training on the emulated GPU: the demo beside the CPU, checkpoints that change sides."""
+"""Training on a GPU, emulated or real: the demo beside the CPU, checkpoints that change sides."""
 
 import os
 import sys
@@ -19,6 +19,12 @@ from tn_qnn.models.qnn import QNN
 from tn_qnn.train import SPSA, Trainer
 
 RELATIVE = 2e-5  # of a loss, float32: what some steps of training make of 2e-5 in the outputs
+
+
+@pytest.fixture
+def cupy(either_cupy: ModuleType) -> ModuleType:
+    """All that holds for the stand-in must hold on a GPU."""
+    return either_cupy
 
 
 def problem(qubits: int = 4, samples: int = 50) -> tuple[np.ndarray, np.ndarray]:

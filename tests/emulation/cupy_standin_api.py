@@ -163,7 +163,8 @@ class Api:
             new = self.module.stack([self.array(part, copy=False) for part in obj])
             return new if dtype is None else new.astype(dtype, copy=False)
         host = np.array(obj, dtype=dtype, copy=None, ndmin=ndmin)
-        new = self.empty(host.shape, host.dtype, "F" if order == "F" else "C")
+        keeps = order in (None, "K", "A") and host.flags.fnc  # core.pyx:3033
+        new = self.empty(host.shape, host.dtype, "F" if order == "F" or keeps else "C")
         if host.ndim == 0:
             new.fill(host)  # core.pyx:3069: a kernel, so it can be captured
         elif host.size:

@@ -15,6 +15,18 @@ def cupy(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return module
 
 
+@pytest.fixture(params=["emulated", pytest.param("gpu", marks=pytest.mark.gpu)])
+def either_cupy(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """An emulated GPU, and the real one where there is one: for tests that hold for both."""
+    if request.param == "gpu":
+        import cupy
+
+        return cupy
+    module = make_cupy()
+    install(module, monkeypatch.setitem)
+    return module
+
+
 @pytest.fixture
 def lazy_cupy(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """One emulated GPU on which work is done only when something waits for it."""

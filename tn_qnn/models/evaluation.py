@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from tn_qnn.arrays import Array
 from tn_qnn.backends.memory import Budget
 from tn_qnn.backends.protocol import Executor
+from tn_qnn.errors import MemoryBudgetError
 
 SHARE = 4  # of the budget, its part for data and outputs that go through a device
 
@@ -45,22 +47,50 @@ class Evaluation:
         """Outputs (P, S, K) of NumPy arrays (P, W) or (P, S, W), and (S, F), float64."""
         if self.device is not None:
             return self._through_device(sets, features).astype(dtype)
-        return np.ascontiguousarray(self._outputs(np, sets, features, dtype))
+        out = np.zeros((len(self.constants), len(sets), len(features)), dtype=dtype)
+        self._add(np, sets, features, out)
+        return np.ascontiguousarray(out.transpose(1, 2, 0))
 
     def on_arrays(self, xp: Any, sets: Array, features: Array) -> Array:
         """Outputs of arrays of another module, float64; nothing passes through the host."""
-        with self.device.use() if self.device is not None else nullcontext():
-            return xp.ascontiguousarray(self._outputs(xp, sets, features, np.dtype(float)))
+        # Memory of outputs is of the caller's stream: CuPy gives it to nobody before that is done.
+        with sets.device:
+            out = self._made(lambda: xp.zeros((len(sets), len(features), len(self.constants))))
+            with self.device.use() if self.device is not None else nullcontext():
+                self._add(xp, sets, features, out.transpose(2, 0, 1))
+        return out
 
-    def _outputs(self, xp: Any, sets: Array, features: Array, dtype: np.dtype[Any]) -> Array:
-        out = xp.zeros((len(self.constants), len(sets), len(features)), dtype=dtype)
+    def _uploaded(self, array: NDArray[Any]) -> Array:
+        return self._made(lambda: self.device.to_device(array))
+
+    def _made(self, make: Callable[[], Array]) -> Array:
+        """An array on the device; arenas go where it finds no room beside them."""
+        device = self.device
+        try:
+            return make()
+        except Exception as error:
+            if device is None or device.capturing or not device.is_out_of_memory(error):
+                raise
+        for executor in self.executors:
+            executor.release()  # type: ignore[attr-defined]  # of the CUDA backend, all of them
+        try:
+            return make()
+        except Exception as error:
+            if not device.is_out_of_memory(error):
+                raise
+            raise MemoryBudgetError(
+                f"memory: {device.facts.name} has no room for weights, data and outputs ({error});"
+                " give fewer samples or weight sets at once"
+            ) from error
+
+    def _add(self, xp: Any, sets: Array, features: Array, out: Array) -> None:
+        """Add the outputs to ``out``, shape (K, P, S) with any strides."""
         for executor in self.executors:
             executor.accumulate(sets, features, out)
         if self._constant:
             if xp not in self._copies:
                 self._copies[xp] = xp.asarray(self.constants)
-            out += self._copies[xp].astype(dtype)[:, None, None]
-        return out.transpose(1, 2, 0)
+            out += self._copies[xp].astype(out.dtype, copy=False)[:, None, None]
 
     @cached_property
     def _constant(self) -> bool:
@@ -73,9 +103,9 @@ class Evaluation:
         rows = max(1, self.budget.bytes(self.device.free_memory()) // (SHARE * max(1, row)))
         parts = []
         with self.device.use():
-            upload = self.device.to_device
             for i in range(0, len(features), rows):
                 here = sets if sets.ndim == 2 else np.ascontiguousarray(sets[:, i : i + rows])
-                found = self.on_arrays(self.device.cp, upload(here), upload(features[i : i + rows]))
+                w, x = (self._uploaded(array) for array in (here, features[i : i + rows]))
+                found = self.on_arrays(self.device.cp, w, x)
                 parts.append(self.device.to_host(found))
         return np.concatenate(parts, axis=1)

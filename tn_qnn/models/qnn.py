@@ -234,23 +234,34 @@ class QNN:
                 f"weights: {xp.__name__} arrays given to backend='cpu'; pass NumPy arrays, or make"
                 " the model with backend='cuda'"
             )
-        features = xp.zeros((1, 0)) if X is None else X
-        if array_module(features) is not xp:
-            raise InputError(f"X: an array of {xp.__name__} expected beside such weights")
-        if isinstance(weights, Mapping) or weights is None:
-            weights = xp.asarray(self._checked_weights(weights, len(features))[0][0])
+        named = weights is None or isinstance(weights, Mapping)
+        given = X if named else weights
+        if self.device is not None and given.device.id != self.device.device:
+            raise InputError(
+                f"weights, X: arrays of GPU {self.device.device} expected, as the model's, not of"
+                f" GPU {given.device.id}"
+            )
+        with given.device:
+            features = xp.zeros((1, 0)) if X is None else X
+            if array_module(features) is not xp or features.device != given.device:
+                raise InputError(
+                    f"X: an array of {xp.__name__} expected beside such weights, on the same GPU"
+                )
+            if named:
+                weights = xp.asarray(self._checked_weights(weights, len(features))[0][0])
         shape = (weights.shape, features.shape)
         single = weights.ndim == 1
         sets = weights[None] if single else weights
         if (
             sets.ndim not in (2, 3) or sets.shape[-1] != self.num_weights
-            or (sets.ndim == 3 and sets.shape[1] != len(features))
             or features.ndim != 2 or features.shape[1] < self.num_features
+            or (sets.ndim == 3 and sets.shape[1] != len(features))
+            or not all((*sets.shape[:-1], len(features)))
             or {sets.dtype, features.dtype} != {np.dtype(float)}
         ):  # fmt: skip
             raise InputError(
                 f"weights, X: float64 of shapes ({self.num_weights},), (sets, {self.num_weights})"
-                f" or (sets, samples, {self.num_weights}), and (samples, {self.num_features})"
+                f" or (sets, samples, {self.num_weights}), and (samples >= 1, {self.num_features})"
                 f" expected, not {sets.dtype} and {features.dtype} of {shape}"
             )
         out = self._prepared(sets.ndim == 3).on_arrays(xp, sets, features)

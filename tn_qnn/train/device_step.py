@@ -9,7 +9,8 @@ however the steps were cut into calls.
 
 import logging
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 
 import numpy as np
@@ -77,7 +78,8 @@ class DeviceStepper:
         samples, batch = len(self.recipe.data.X), self.recipe.batch_size
         sizes = [batch_length(state.step + i, samples, batch) for i in range(steps)]
         if self._buffers is None:
-            self._buffers = self._allocated(state)
+            with self._shortage_explained():
+                self._buffers = self._allocated(state)
         buffers = self._buffers
         for size in dict.fromkeys(sizes):
             if size not in self._graphs:
@@ -120,22 +122,34 @@ class DeviceStepper:
         """Capture the step for minibatches of one size; also return its model evaluations."""
         # Once eagerly: kernels are compiled, memory is allocated, and where there is too little of
         # it the model finds out. The buffers are loaded anew before they count.
-        evaluations = buffers.step(self.recipe, size)
-        self.device.synchronize()
-        try:
-            graph = self.device.capture(lambda: buffers.step(self.recipe, size))
-        except TnQnnError:
-            raise
-        except Exception as error:
-            if self.device.is_out_of_memory(error):
-                raise MemoryBudgetError(
-                    f"memory: the graph of a training step needs more than the "
-                    f"{self.device.free_memory():,} bytes that are free on the device ({error}); "
-                    f"free memory, or give the model less by `memory`."
+        with self._shortage_explained():
+            evaluations = buffers.step(self.recipe, size)
+            self.device.synchronize()
+            try:
+                graph = self.device.capture(lambda: buffers.step(self.recipe, size))
+            except TnQnnError:
+                raise
+            except Exception as error:
+                if self.device.is_out_of_memory(error):
+                    raise
+                raise BackendError(
+                    f"backend: a training step could not be captured as a CUDA graph ({error!r}). "
+                    f"Something in the model, the loss, the estimator or the update does what a "
+                    f"graph cannot hold, such as a transfer to the host, and says it is "
+                    f"`capturable`."
                 ) from error
-            raise BackendError(
-                f"backend: a training step could not be captured as a CUDA graph ({error!r}). "
-                f"Something in the model, the loss, the estimator or the update does what a graph "
-                f"cannot hold, such as a transfer to the host, and says it is `capturable`."
-            ) from error
         return graph, evaluations
+
+    @contextmanager
+    def _shortage_explained(self) -> Iterator[None]:
+        """Say in the error of a shortage how much there is, and what helps."""
+        try:
+            yield
+        except Exception as error:
+            if not self.device.is_out_of_memory(error):
+                raise
+            raise MemoryBudgetError(
+                f"memory: a training step needs more than the {self.device.free_memory():,} bytes "
+                f"that are free on the device ({error}); free memory, or give the model less by "
+                f"`memory`."
+            ) from error

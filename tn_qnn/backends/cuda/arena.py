@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ from tn_qnn.program.placement import Placement, Sizes, place, strided
 
 Array = Any  # of CuPy
 Labels = tuple[str, ...]
+KEPT_ARENAS = 4  # of a job
 THREADS = 128  # a block of the kernels that fill and read
 
 
@@ -38,6 +39,10 @@ class Layout:
         """Arena and tables."""
         return self.placement.scalars * itemsize + self.schedule.table_bytes
 
+    def reachable(self, itemsize: int) -> bool:
+        """Whether neighbouring elements are less than 4 GiB apart: kernels count in 32 bits."""
+        return max(x.extent for x in self.placement.layouts.values()) * itemsize < 1 << 32
+
 
 def lay_out(job: Job, sizes: Sizes, itemsize: int, limits: Limits) -> Layout:
     """Placement and schedule of a job for a batch size."""
@@ -48,11 +53,20 @@ def lay_out(job: Job, sizes: Sizes, itemsize: int, limits: Limits) -> Layout:
 
 @dataclass(frozen=True, eq=False)
 class Call:
-    """A launch with its arguments, those of each slice."""
+    """A launch with its arguments; ``shifts`` holds those of all slices, one after the other."""
 
     launch: Launch
     variant: str
-    arguments: tuple[tuple[Any, ...], ...]
+    before: tuple[Any, ...]
+    shifts: Array
+    behind: tuple[Any, ...]
+
+    def arguments(self, number: int) -> tuple[Any, ...]:
+        """Arguments for a slice."""
+        each = 3 * len(self.launch.steps)
+        whole = len(self.shifts) == each
+        shifts = self.shifts if whole else self.shifts[each * number : each * (number + 1)]
+        return (*self.before, shifts, *self.behind)
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,6 +146,39 @@ class Arena:
         self.runtime.launch("read_out", kind, grid, (THREADS,), arguments)
 
 
+@dataclass(eq=False)
+class Shelf:
+    """The arenas that a device keeps for all jobs of a model, used longest ago first."""
+
+    arenas: dict[tuple[object, Sizes], Arena] = field(default_factory=dict)
+
+    def of(self, owner: object) -> dict[Sizes, Arena]:
+        """The arenas of one executor."""
+        return {sizes: arena for (of, sizes), arena in self.arenas.items() if of is owner}
+
+    def take(self, owner: object, sizes: Sizes) -> Arena | None:
+        """Take an arena from the shelf, if it is there."""
+        return self.arenas.pop((owner, sizes), None)
+
+    def put(self, owner: object, sizes: Sizes, arena: Arena) -> None:
+        """Put an arena on the shelf: last used, last out."""
+        self.arenas[owner, sizes] = arena
+
+    @property
+    def held(self) -> int:
+        """Bytes of all arenas."""
+        return sum(arena.data.nbytes for arena in self.arenas.values())
+
+    def make_room(self, owner: object, need: int, budget: int) -> None:
+        """Drop what was used longest ago: of the owner where it has many, of all where memory is
+        short."""
+        own = [key for key in self.arenas if key[0] is owner]
+        if len(own) >= KEPT_ARENAS:
+            del self.arenas[own[0]]
+        while self.arenas and self.held + need > budget:
+            del self.arenas[next(iter(self.arenas))]
+
+
 def make_arena(job: Job, runtime: CudaRuntime, layout: Layout, dtype: np.dtype[Any]) -> Arena:
     """Allocate an arena, upload its tables, write its constants."""
     cp, placement = runtime.cp, layout.placement
@@ -167,14 +214,10 @@ def _calls(job: Job, runtime: CudaRuntime, layout: Layout, data: Array) -> tuple
         uploads.append([device[w] for w in where])
     calls = []
     for launch, steps, tables, shifts, parts in zip(launches, *uploads, strict=True):
-        each = 3 * len(launch.steps)
         middle = (parts, np.int32(launch.scratch.size)) if launch.kernel == STAGE else ()
         loops = (np.int32(launch.loops.n1), np.int64(launch.loops.inner))
-        arguments = tuple(
-            (data, steps, tables, shifts[each * k : each * (k + 1)], *middle, *loops)
-            for k in range(job.program.slices)
-        )
-        calls.append(Call(launch, variant(launch.kernel, data.dtype, launch.complex), arguments))
+        kind = variant(launch.kernel, data.dtype, launch.complex)
+        calls.append(Call(launch, kind, (data, steps, tables), shifts, (*middle, *loops)))
     return tuple(calls)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from tn_qnn.backends.cuda import detect
+from tn_qnn.backends.cuda.arena import Shelf
 from tn_qnn.backends.cuda.ceilings import matching
 from tn_qnn.backends.cuda.executor import CudaExecutor
 from tn_qnn.backends.cuda.runtime import CudaRuntime
@@ -58,9 +59,17 @@ class CudaBackend:
         cp = detect.require()
         return tuple(CudaRuntime(cp, number) for number in self.devices)
 
+    @cached_property
+    def shelves(self) -> tuple[Shelf, ...]:
+        """What each device keeps: the jobs of a model share it, and the budget."""
+        return tuple(Shelf() for _ in self.runtimes)
+
     def prepare(self, job: Job, dtype: np.dtype[Any], budget: Budget) -> Executor:
         """Bind a job."""
-        executors = tuple(CudaExecutor(job, dtype, runtime, budget) for runtime in self.runtimes)
+        executors = tuple(
+            CudaExecutor(job, dtype, runtime, budget, shelf)
+            for runtime, shelf in zip(self.runtimes, self.shelves, strict=True)
+        )
         return executors[0] if len(executors) == 1 else SplitExecutor(executors)
 
     def free_memory(self) -> int:

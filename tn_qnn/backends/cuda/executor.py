@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from itertools import islice, pairwise, product
+from itertools import pairwise, product
 from typing import Any
 
 import numpy as np
 
-from tn_qnn.backends.cuda.arena import Arena, Call, Layout, lay_out, make_arena
+from tn_qnn.backends.cuda.arena import Arena, Call, Layout, Shelf, lay_out, make_arena
 from tn_qnn.backends.cuda.runtime import CudaRuntime
 from tn_qnn.backends.cuda.schedule import GEMM, Limits
 from tn_qnn.backends.dense_stage import spread, step_product
@@ -23,7 +22,7 @@ from tn_qnn.program.placement import Sizes
 
 Array = Any  # of CuPy
 Run = Callable[[Arena, slice, slice], None]
-KEPT_ARENAS, KEPT_LAYOUTS = 4, 64
+KEPT_LAYOUTS = 64
 GROUPS = 8  # of slices, which are summed apart
 #: Multiply-adds of a tiled step for one point of the batch from which cuBLAS takes it, outside
 #: of a graph. By the model of the roofline; not measured.
@@ -41,11 +40,19 @@ class CudaExecutor:
     dtype: np.dtype[Any]
     runtime: CudaRuntime
     budget: Budget
-    arenas: dict[Sizes, Arena] = field(default_factory=dict)
+    shelf: Shelf = field(default_factory=Shelf)
     layouts: dict[Sizes, Layout] = field(default_factory=dict)
     chunks: dict[Sizes, Sizes] = field(default_factory=dict)
     ceiling: int | None = None  # bytes, once memory ran out below the budget
-    lock: threading.RLock = field(default_factory=threading.RLock)
+
+    @property
+    def arenas(self) -> dict[Sizes, Arena]:
+        """What it keeps, by batch size."""
+        return self.shelf.of(self)
+
+    def release(self) -> None:
+        """Let go of all memory that is kept between calls, other jobs' of the model too."""
+        self.shelf.arenas.clear()
 
     def forecast(self, sets: int, samples: int) -> int:
         """See :class:`~tn_qnn.backends.protocol.Executor`."""
@@ -86,8 +93,8 @@ class CudaExecutor:
                     arena.read_out(total)
             part += tree_sum(totals)
 
-        with self.lock, self.runtime.use():
-            self._in_chunks(weights, features, slice(0, len(weights)), slice(0, len(features)), add)
+        with self.runtime.use():
+            self._in_all(weights, features, add)
 
     def run(self, weights: Array, features: Array) -> np.ndarray:
         """See :class:`~tn_qnn.backends.protocol.Executor`; from and to arrays of NumPy."""
@@ -108,25 +115,35 @@ class CudaExecutor:
             values[:, :, *where] = self.runtime.to_host(total)
 
         wide = np.result_type(kind, "f8")  # thousands of slices would lose digits of float32
-        with self.lock, self.runtime.use():
+        with self.runtime.use():
             w, x = (self.runtime.to_device(a, np.float64) for a in (weights, features))
-            self._in_chunks(w, x, slice(0, len(w)), slice(0, len(x)), keep)
+            self._in_all(w, x, keep)
         return values
+
+    def _in_all(self, weights: Array, features: Array, run: Run) -> None:
+        # kernels take rows of neighbours; CuPy keeps the order of a Fortran array, of the host too
+        w, x = (self.runtime.cp.ascontiguousarray(a) for a in (weights, features))
+        self._in_chunks(w, x, slice(0, len(w)), slice(0, len(x)), run)
 
     def _in_chunks(
         self, weights: Array, features: Array, sets: slice, samples: slice, run: Run
     ) -> None:
-        """Cut a part of the batch into chunks that fit, and run each."""
+        """Run a part of the batch, whole if it fits, else in chunks."""
         part = Sizes(self.job.cones, sets.stop - sets.start, samples.stop - samples.start)
         size = self._chunk(part)
-        for p, s in product(_cut(sets, size.sets), _cut(samples, size.samples)):
-            try:
-                self._run_chunk(weights, features, p, s, run)
-            except Exception as error:
-                if not self.runtime.is_out_of_memory(error):
-                    raise
-                self._shrink(Sizes(self.job.cones, p.stop - p.start, s.stop - s.start), error)
+        if size != part:
+            for p, s in product(_cut(sets, size.sets), _cut(samples, size.samples)):
                 self._in_chunks(weights, features, p, s, run)
+            return
+        try:
+            self._run_chunk(weights, features, sets, samples, run)
+            return
+        except Exception as error:
+            if self.runtime.capturing or not self.runtime.is_out_of_memory(error):
+                raise
+            self._shrink(part, error)
+        # only now is the memory free that the error's frames held
+        self._in_chunks(weights, features, sets, samples, run)
 
     def _run_chunk(
         self, weights: Array, features: Array, sets: slice, samples: slice, run: Run
@@ -143,11 +160,11 @@ class CudaExecutor:
 
     def _chunk(self, whole: Sizes) -> Sizes:
         """What runs at once: halves of halves of a batch, each time the half that costs less."""
-        if whole in self.arenas:
+        if (self, whole) in self.shelf.arenas:
             return whole
         if whole not in self.chunks:
             budget, size = self._budget(), whole
-            while (need := self._bytes(size)) > budget:
+            while (need := self._bytes(size)) > budget or not self._reachable(size):
                 if (size.sets, size.samples) == (1, 1):
                     why = "the budget" if self.ceiling is None else "what was left when it ran out"
                     raise MemoryBudgetError(
@@ -155,7 +172,7 @@ class CudaExecutor:
                         f" {self.runtime.facts.name}; give more memory or a smaller circuit"
                     )
                 size = min(_halves(size), key=lambda half: self._cost(whole, half))
-            self.chunks[whole] = size
+            self.chunks |= {whole: size, size: size}
         return self.chunks[whole]
 
     def _cost(self, whole: Sizes, chunk: Sizes) -> float:
@@ -167,7 +184,7 @@ class CudaExecutor:
 
     def _shrink(self, failed: Sizes, error: Exception) -> None:
         """After a shortage: drop what is kept, and never again ask for as much."""
-        self.arenas.clear()
+        self.release()
         self.chunks.clear()
         need = self._bytes(failed)
         if (failed.sets, failed.samples) == (1, 1):
@@ -182,12 +199,15 @@ class CudaExecutor:
         )  # fmt: skip
 
     def _budget(self) -> int:
-        budget = self.budget.bytes(self.runtime.free_memory(), self._held())
+        budget = self.budget.bytes(self.runtime.free_memory(), self.shelf.held)
         return budget if self.ceiling is None else min(budget, self.ceiling)
 
     def _bytes(self, sizes: Sizes) -> int:
         run = self._layout(sizes).bytes(self.dtype.itemsize)
         return run + self.job.input_bytes(sizes.sets, sizes.samples)
+
+    def _reachable(self, sizes: Sizes) -> bool:
+        return self._layout(sizes).reachable(self.dtype.itemsize)
 
     def _layout(self, sizes: Sizes) -> Layout:
         if sizes not in self.layouts:
@@ -199,17 +219,12 @@ class CudaExecutor:
         return self.layouts[sizes]
 
     def _arena(self, sizes: Sizes) -> Arena:
-        found = self.arenas.pop(sizes, None)
+        found = self.shelf.take(self, sizes)
         if found is None:
-            need, budget = self._bytes(sizes), self._budget()
-            while self.arenas and (len(self.arenas) >= KEPT_ARENAS or self._held() + need > budget):
-                del self.arenas[next(iter(self.arenas))]  # used longest ago
+            self.shelf.make_room(self, self._bytes(sizes), self._budget())
             found = make_arena(self.job, self.runtime, self._layout(sizes), self.dtype)
-        self.arenas[sizes] = found
+        self.shelf.put(self, sizes, found)
         return found
-
-    def _held(self) -> int:
-        return sum(arena.data.nbytes for arena in self.arenas.values())
 
     def _run_slice(self, arena: Arena, number: int) -> None:
         """Launch everything for one slice."""
@@ -226,7 +241,7 @@ class CudaExecutor:
                 call.variant,
                 launch.grid,
                 launch.block,
-                call.arguments[number],
+                call.arguments(number),
                 launch.shared,
             )
         arena.constant_stage_done = True
@@ -238,8 +253,9 @@ class CudaExecutor:
     def _multiply(self, arena: Arena, call: Call, number: int) -> None:
         """A large step as batched matrix products by cuBLAS."""
         program, step = self.job.program, call.launch.steps[0]
-        values = product(*(range(program.network.sizes[i]) for i in program.sliced))
-        fixed = dict(zip(program.sliced, next(islice(values, number, None)), strict=True))
+        sizes = [program.network.sizes[i] for i in program.sliced]
+        values = np.unravel_index(number, sizes) if sizes else ()
+        fixed = {i: int(value) for i, value in zip(program.sliced, values, strict=True)}
         live = {
             slot: spread(program.slots[slot], arena.read(slot)) for slot in (step.left, step.right)
         }

@@ -11,7 +11,15 @@ from dataclasses import dataclass, replace
 from itertools import accumulate
 
 from tn_qnn.backends.cuda.ceilings import DTYPE_BYTES, Ceilings
-from tn_qnn.backends.cuda.schedule import GEMM, LARGE, ROW_BYTES, STAGE, Launch, Schedule
+from tn_qnn.backends.cuda.schedule import (
+    GEMM,
+    LARGE,
+    ROW_BYTES,
+    STAGE,
+    Launch,
+    Schedule,
+    tile_shape,
+)
 from tn_qnn.program.placement import Sizes
 from tn_qnn.program.program import Program, Step
 from tn_qnn.program.tables import roles, table_bytes
@@ -117,17 +125,6 @@ class Line:
     def fraction(self) -> float | None:
         """Share of the ceiling that was reached; None where nothing was measured."""
         return None if self.measured is None else self.ceiling / self.measured
-
-
-def tile_shape(program: Program, step: Step, itemsize: int) -> tuple[int, int]:
-    """Outputs along m and n that a thread of run_stage and run_large holds in registers.
-
-    As ``run_planes`` in kernels/tile.cuh chooses it: what divides them, so no tile is partly empty.
-    """
-    most = 2 if itemsize * program.slots[step.out].planes > 8 else 4
-    r = roles(program, step)
-    m, n = (1 if x % 2 else 2 if x % most else most for x in (r.count(r.m), r.count(r.n)))
-    return m, n
 
 
 def step_chip_bytes(program: Program, step: Step, kernel: str, itemsize: int) -> int:

@@ -31,6 +31,12 @@ FORKED = (
     'processes by "spawn", or make the model in the new process.'
 )
 
+LAST_DEFAULT = 2  # streams with larger handles are none of CUDA's default ones
+FOREIGN_CAPTURE = (
+    "capture: the current stream captures a graph, which would not keep the memory that a model "
+    "works in: let model.device.capture(function) make the graph."
+)
+
 
 @dataclass(frozen=True)
 class DeviceFacts:
@@ -103,7 +109,6 @@ class CudaRuntime:
         self._lock = threading.RLock()
         self._process = 0
         self._stream: Any = None
-        self._modules: dict[str, Any] = {}
         self._kernels: dict[str, Any] = {}
         self._shared: dict[str, int] = {}  # bytes that kernels have permission for
         self._kept: list[Any] | None = None  # of the capture under way
@@ -132,7 +137,8 @@ class CudaRuntime:
         Raises
         ------
         BackendError
-            In a process that was forked after the GPU was used.
+            In a process that was forked after the GPU was used, or where the caller's stream
+            captures: its graph would not keep the memory that this runtime's work uses.
         """
         stream = self._start()
         with self._lock, self.cp.cuda.Device(self.device):
@@ -140,6 +146,8 @@ class CudaRuntime:
             if caller == stream:
                 yield
                 return
+            if caller.ptr > LAST_DEFAULT and caller.is_capturing():
+                raise BackendError(FOREIGN_CAPTURE)
             self._order(caller, stream)
             try:
                 with stream:
@@ -177,6 +185,10 @@ class CudaRuntime:
         BackendError
             When the kernel cannot be compiled here, or asks for too much shared memory.
         """
+        if self._stream is not None and self.cp.cuda.get_current_stream() == self._stream:
+            # inside `use`, as all launches of a model are: microseconds count here
+            self.ready(kernel, variant, shared)(grid, block, args, shared_mem=shared)
+            return
         with self.use():
             self.ready(kernel, variant, shared)(grid, block, args, shared_mem=shared)
 
@@ -331,12 +343,10 @@ class CudaRuntime:
         file, name = KERNELS[kernel].file, kernel + variant
         if name not in ALL_EXPRESSIONS[file]:
             raise BackendError(f"kernel: there is no {name}.")
-        if file not in self._modules:
-            self._modules[file] = self.cp.RawModule(
-                code=read(file), options=options(), name_expressions=ALL_EXPRESSIONS[file]
-            )
+        # one instance a module: a first call compiles no more than it runs
+        module = self.cp.RawModule(code=read(file), options=options(), name_expressions=(name,))
         try:
-            self._kernels[name] = self._modules[file].get_function(name)
+            self._kernels[name] = module.get_function(name)
         except self.cp.cuda.compiler.CompileException as error:
             raise BackendError(f"kernels/{file} does not compile: {error}") from error
         except RuntimeError as error:

@@ -11,7 +11,7 @@ from itertools import groupby, zip_longest
 from tn_qnn.program.arena import Scratch, allocate
 from tn_qnn.program.placement import Placement
 from tn_qnn.program.program import Program, Stage, Step
-from tn_qnn.program.tables import Roles, roles, table_bytes
+from tn_qnn.program.tables import roles, table_bytes
 
 WARP = 32
 STAGE, LARGE, GEMM = "run_stage", "run_large", "run_gemm"
@@ -26,6 +26,10 @@ LARGE_WORK, GEMM_WORK, GEMM_OUTPUTS = 1 << 12, 1 << 14, 1 << 8
 BUSY = 1024
 #: Blocks for each multiprocessor up to which independent steps get blocks of their own.
 BLOCKS, MOST_PARTS = 16, 4096
+MOST_GROUPS = 16
+#: What a step and a barrier cost a block beside its register tiles, in tiles; not measured.
+STEP_TURNS, BARRIER_TURNS = 2.0, 0.3
+MOST_GRID = 65535  # blocks along the second and the third axis of a grid
 NOTHING = Scratch({}, 0)
 
 
@@ -136,6 +140,28 @@ def loops_of(placement: Placement, labels: tuple[str, ...]) -> Loops:
     return Loops(n0, n1, math.prod(sizes[x] for x in labels if x not in outer))
 
 
+def tile_shape(program: Program, step: Step, itemsize: int) -> tuple[int, int]:
+    """Outputs along m and n that a thread of run_stage and run_large holds in registers.
+
+    As ``run_planes`` in kernels/tile.cuh chooses it: what divides them, so no tile is partly empty.
+    """
+    most = 2 if itemsize * program.slots[step.out].planes > 8 else 4
+    r = roles(program, step)
+    m, n = (1 if x % 2 else 2 if x % most else most for x in (r.count(r.m), r.count(r.n)))
+    return m, n
+
+
+def oriented(program: Program, step: Step, itemsize: int) -> Step:
+    """The step with left and right such that its tiles load least for each multiply-add."""
+    other = Step(step.right, step.left, step.out)
+
+    def loads(tile: tuple[int, int]) -> float:
+        return (tile[0] + tile[1]) / (tile[0] * tile[1])
+
+    here, there = (loads(tile_shape(program, x, itemsize)) for x in (step, other))
+    return other if there < here else step
+
+
 def make_schedule(
     program: Program, placement: Placement, itemsize: int, limits: Limits
 ) -> Schedule:
@@ -159,7 +185,7 @@ def make_schedule(
             if fused:
                 parts = _joined(program, fused, loops, limits)
                 mine.append(_fused(program, stage, parts, loops, itemsize, limits))
-            mine += [_single(program, stage, steps[0], loops, kernel)
+            mine += [_single(program, stage, steps[0], loops, itemsize, kernel)
                      for kernel, steps in found if kernel != STAGE]  # fmt: skip
         local = {slot for launch in mine for slot in launch.scratch.offsets}
         moments = [moment for launch in mine for moment in _moments(launch)]
@@ -255,8 +281,9 @@ def _fused(
         {slot: offset for one in each for slot, offset in one.offsets.items()},
         max(one.size for one in each),
     )
-    steps = tuple(step for part in parts for step in part)
-    lanes, groups = _block(program, steps, loops.points * len(parts), limits)
+    steps = tuple(oriented(program, step, itemsize) for part in parts for step in part)
+    items = [_items(program, step, itemsize) for step in steps]
+    lanes, groups = _block(items, loops.points * len(parts), limits)
     while lanes > WARP and scratch.size * lanes * itemsize > room:
         lanes //= 2
     return Launch(
@@ -273,18 +300,21 @@ def _fused(
     )
 
 
-def _single(program: Program, stage: Stage, step: Step, loops: Loops, kernel: str) -> Launch:
+def _single(
+    program: Program, stage: Stage, step: Step, loops: Loops, itemsize: int, kernel: str
+) -> Launch:
     """One launch for a large step."""
+    step = oriented(program, step, itemsize)
     r = roles(program, step)
-    h, m, n = r.count(r.h), r.count(r.m), r.count(r.n)
     grid: tuple[int, ...]
     if kernel == GEMM:
         block = (16, 16)
-        grid = (-(-m // 64) * -(-n // 64), min(h, 65535), min(loops.points, 65535))
+        tiles = -(-r.count(r.m) // 64) * -(-r.count(r.n) // 64)
+        grid = (tiles, min(r.count(r.h), MOST_GRID), loops.points)
     else:
         block = (WARP, 8)
-        items = _items(r, 4)
-        grid = (loops.tiles(WARP), min(-(-items // block[1]), 65535))
+        items = _items(program, step, itemsize)
+        grid = (loops.tiles(WARP), min(-(-items // block[1]), MOST_GRID))
     planes = _complex(program, (step,))
     return Launch(kernel, stage.labels, (step,), loops, (1,), NOTHING, grid, block, 0, planes)
 
@@ -303,19 +333,25 @@ def _scratch(program: Program, stage: Stage, steps: tuple[Step, ...], elements: 
         local = {x for x in local if sizes[x] < largest}
 
 
-def _block(program: Program, steps: Sequence[Step], points: int, limits: Limits) -> tuple[int, int]:
+def _block(items: Sequence[int], points: int, limits: Limits) -> tuple[int, int]:
     """Lanes and groups of a block: groups share a lane's work where lanes are too few."""
     wanted = limits.multiprocessors * BUSY
     if points >= 2 * wanted:
         return 4 * WARP, 1
-    items = sorted(_items(roles(program, step), 2) for step in steps)
-    useful = min(16, items[len(items) // 2], max(1, wanted // points))
-    return WARP, 1 << (useful.bit_length() - 1)
+
+    def turns(groups: int) -> float:
+        return sum(STEP_TURNS + (groups > 1) * BARRIER_TURNS + -(-n // groups) for n in items)
+
+    groups = 1
+    while 2 * groups <= min(MOST_GROUPS, wanted // points) and turns(2 * groups) < turns(groups):
+        groups *= 2
+    return WARP, groups
 
 
-def _items(r: Roles, tile: int) -> int:
+def _items(program: Program, step: Step, itemsize: int) -> int:
     """Register tiles of a step's outputs for one point of the batch."""
-    return r.count(r.h) * -(-r.count(r.m) // tile) * -(-r.count(r.n) // tile)
+    r, (rows, columns) = roles(program, step), tile_shape(program, step, itemsize)
+    return r.count(r.h) * (r.count(r.m) // rows) * (r.count(r.n) // columns)
 
 
 def _step_bytes(program: Program, step: Step) -> int:

@@ -73,6 +73,11 @@ class SplitExecutor:
             for p in parts
         )
 
+    def release(self) -> None:
+        """See :class:`CudaExecutor`."""
+        for executor in self.executors:
+            executor.release()
+
     def run(self, weights: Array, features: Array) -> np.ndarray:
         """See :class:`~tn_qnn.backends.protocol.Executor`; on the first device alone."""
         return self.executors[0].run(weights, features)
