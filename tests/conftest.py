@@ -3,6 +3,7 @@
 import functools
 import os
 import shutil
+import sys
 import tempfile
 
 import hypothesis
@@ -10,7 +11,7 @@ import pytest
 
 from .emulation.plugin import cupy, either_cupy, lazy_cupy
 
-__all__ = ["cupy", "either_cupy", "lazy_cupy", "plan_cache"]
+__all__ = ["cupy", "either_cupy", "lazy_cupy", "no_gpu_presumed", "plan_cache"]
 CACHE_VARIABLE = "TN_QNN_CACHE_DIR"
 _KEY = pytest.StashKey[tuple[pytest.MonkeyPatch, str]]()
 
@@ -47,6 +48,14 @@ def why_no_gpu() -> str:
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.get_closest_marker("gpu") and (reason := why_no_gpu()):
         pytest.skip(reason)
+
+
+@pytest.fixture(autouse=True)
+def no_gpu_presumed(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hide a GPU from tests without the mark: they mean the CPU where they say "auto"."""
+    if request.node.get_closest_marker("gpu") is None and not why_no_gpu():
+        monkeypatch.setitem(sys.modules, "cupy", None)
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
 
 
 @pytest.fixture(scope="session")
