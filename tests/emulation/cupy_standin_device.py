@@ -222,7 +222,8 @@ class MemoryPool:
 
     def free_bytes(self) -> int:
         device = self._machine.device
-        return sum(size * len(kept) for (d, _, size), kept in self._free.items() if d == device)
+        with self._machine.lock:  # as CuPy's pool has one; another thread may allocate
+            return sum(size * len(kept) for (d, _, size), kept in self._free.items() if d == device)
 
     def total_bytes(self) -> int:
         return self.used_bytes() + self.free_bytes()
