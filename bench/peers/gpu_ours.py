@@ -87,12 +87,12 @@ class StepCall(OursCall):
         return self.outputs
 
     def _begin(self, weights: Any, X: Any) -> Any:
+        from tn_qnn.train.execution import make_stepper
         from tn_qnn.train.inputs import Data
         from tn_qnn.train.losses import get_loss
         from tn_qnn.train.recipe import Recipe
         from tn_qnn.train.spsa import SPSA
         from tn_qnn.train.state import State
-        from tn_qnn.train.stepping import make_stepper
         from tn_qnn.train.updates import get_update
 
         labels = np.arange(len(X)) % self.model.num_outputs

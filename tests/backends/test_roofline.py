@@ -55,11 +55,11 @@ from tn_qnn.program.arena import Scratch
 from tn_qnn.program.placement import Sizes, place
 from tn_qnn.program.program import Slot, Stage, Step
 from tn_qnn.train import SPSA
+from tn_qnn.train.execution import make_stepper
 from tn_qnn.train.inputs import Data
 from tn_qnn.train.losses import get_loss
 from tn_qnn.train.recipe import Recipe
 from tn_qnn.train.state import State
-from tn_qnn.train.stepping import make_stepper
 from tn_qnn.train.updates import get_update
 
 H100 = ceilings("h100")

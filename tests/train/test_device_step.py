@@ -26,11 +26,11 @@ from tn_qnn.train import (
 )
 from tn_qnn.train.batches import minibatch
 from tn_qnn.train.checkpoint import load_checkpoint
+from tn_qnn.train.execution import make_stepper
 from tn_qnn.train.inputs import Data
 from tn_qnn.train.recipe import Recipe
 from tn_qnn.train.rng import permutation, stream_key
 from tn_qnn.train.state import State
-from tn_qnn.train.stepping import make_stepper
 
 X, Y = samples(41)
 NUMBERS = np.random.default_rng(1).normal(size=(41, 3))

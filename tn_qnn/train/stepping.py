@@ -1,4 +1,4 @@
-"""Who takes the steps of a run: the host, one at a time, or a device, many at once."""
+"""What takes the steps of a run, and the host that takes them one at a time."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -94,30 +94,3 @@ class HostStepper:
             state, loss = self.recipe.step(state)
             taken.append(Taken(loss, state.evaluations))
         return state, tuple(taken)
-
-
-def make_stepper(recipe: Recipe) -> Stepper:
-    """Return a stepper: on the model's device if it has one and all of a step can be captured."""
-    device: Device | None = getattr(recipe.model, "device", None)
-    if device is None:
-        backend = getattr(recipe.model, "backend", None)
-        return HostStepper(recipe, getattr(backend, "name", "cpu"))
-    where = f"cuda: {device.facts.name}"
-    if reason := why_on_host(recipe):
-        return HostStepper(recipe, f"{where}, step by step on the host, because {reason}")
-    from tn_qnn.train.device_step import DeviceStepper
-
-    return DeviceStepper(recipe, device, f"{where}, one graph a step")
-
-
-def why_on_host(recipe: Recipe) -> str:
-    """Say what keeps a step from being captured as a CUDA graph; empty where nothing does."""
-    for name in ("loss", "estimator", "update"):
-        part = getattr(recipe, name)
-        if not getattr(part, "capturable", False):
-            kind = getattr(part, "name", type(part).__name__)
-            return f"the {name} {kind} is not marked as capturable"
-    can = getattr(recipe.model, "capturable", False)
-    if can in (True, ""):
-        return ""
-    return str(can or "the model is not marked as capturable")

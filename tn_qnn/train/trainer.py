@@ -16,6 +16,7 @@ from tn_qnn.train import inputs
 from tn_qnn.train.batches import steps_per_epoch
 from tn_qnn.train.callbacks import Callback, Report
 from tn_qnn.train.checkpoint import has_checkpoint
+from tn_qnn.train.execution import make_stepper
 from tn_qnn.train.gains import Gains
 from tn_qnn.train.history import History, Row
 from tn_qnn.train.inputs import ClassWeight, Data
@@ -27,7 +28,7 @@ from tn_qnn.train.rng import Stream, derived_seed
 from tn_qnn.train.run import Run, identity, restore, save
 from tn_qnn.train.spsa import SPSA
 from tn_qnn.train.state import Best, Monitor, State, better
-from tn_qnn.train.stepping import Stepper, Taken, make_stepper
+from tn_qnn.train.stepping import Stepper, Taken
 from tn_qnn.train.updates import Update, get_update
 
 log = logging.getLogger("tn_qnn.train")
