@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.cases import CASES, Case, find_cases
-from bench.machine import commit, load
+from bench.machine import commit, load, machine, versions
 from bench.measure import Settings, measure
 from bench.peers import PEERS
 from bench.results import (
@@ -107,7 +107,7 @@ def run(args: argparse.Namespace) -> int:
     if unknown:
         raise ValueError(f"no peer is named {unknown[0]!r}; known: {', '.join(PEERS)}")
     settings = settings_of(args)
-    result = open_result(path, date)
+    result = open_result(path, date, machine(), versions())
     done = {case["name"] for case in result["cases"]} if args.resume else set()
     if load() > 0.5:
         print(f"The machine is not quiet (load {load()}): figures will be too high.")

@@ -242,6 +242,11 @@ def measure(
 ) -> dict[str, Any]:
     """Measure a case and judge its goals; a record for the result file."""
     entries = Measurement(case, settings, say).run(peers)
+    return judged(case, settings, entries)
+
+
+def judged(case: Case, settings: Any, entries: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """The record of a measured case, its goals judged; ``settings`` is a dataclass."""
     verdicts = [goal.judge(entries, case.scale, case.unit_name) for goal in case.goals]
     return {
         "name": case.name,

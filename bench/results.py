@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from bench.goals import OURS
-from bench.machine import machine, versions
 from tn_qnn.files import read_json, write_atomic, write_json
 
 FORMAT = 1
@@ -23,7 +22,9 @@ class OtherMachineError(ValueError):
     """A result file is of another machine or of other versions."""
 
 
-def open_result(path: Path, date: str) -> Result:
+def open_result(
+    path: Path, date: str, machine: Mapping[str, Any], versions: Mapping[str, Any]
+) -> Result:
     """The result in a file, to be added to; a new one where there is no file.
 
     Raises
@@ -34,8 +35,8 @@ def open_result(path: Path, date: str) -> Result:
     here: Result = {
         "format": FORMAT,
         "date": date,
-        "machine": machine(),
-        "versions": versions(),
+        "machine": machine,
+        "versions": versions,
         "cases": [],
     }
     if not path.exists():

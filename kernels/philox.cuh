@@ -1,7 +1,7 @@
 // Random bits as a pure function of a key and a counter: Philox-4x32-10.
 //
 // Source: Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC11 (2011).
-// tn_qnn/train/rng.py is the same for the host.
+// tn_qnn/rng.py is the same for the host.
 #pragma once
 
 #include "portable.cuh"

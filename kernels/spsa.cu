@@ -2,7 +2,7 @@
 
 #include "philox.cuh"
 
-// out[direction, sample, weight] = -1 or 1, bit for bit what tn_qnn.train.rng.rademacher gives; the
+// out[direction, sample, weight] = -1 or 1, bit for bit what tn_qnn.rng.rademacher gives; the
 // step is read here, so that a captured graph can be replayed for the next one.
 //
 // A thread makes one block of Philox, 128 signs. Its warp then writes the blocks of all its

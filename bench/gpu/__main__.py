@@ -94,13 +94,13 @@ def run(
     """Measure cases one by one while there is time; the file is whole after each."""
     from bench.gpu.cases import CHECKED, GPU_CASES, find_gpu_cases
     from bench.gpu.measure import QUICK, SETTINGS, longest, measure
-    from bench.gpu.results import open_result, save, short_name
+    from bench.gpu.results import about, save, short_name, versions
     from bench.machine import commit
-    from bench.results import FOLDER, add
+    from bench.results import FOLDER, add, open_result
 
     date = time.strftime("%Y-%m-%d")
     path = args.out or FOLDER / f"{short_name(driver.name)}-bench-{date}.json"
-    result = open_result(path, date, driver)
+    result = open_result(path, date, about(driver), versions())
     settings = QUICK if args.quick else SETTINGS
     cases = [c for c in GPU_CASES if c.name in CHECKED] if args.checked else None
     wanted = cases or find_gpu_cases(tuple(args.only))

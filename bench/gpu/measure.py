@@ -7,14 +7,13 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from typing import Any
 
 from bench.cases import Case
 from bench.goals import OURS
 from bench.gpu.peers import GPU_PEERS
 from bench.gpu.worker import ENVIRONMENT, serve
-from bench.measure import Measurement, Settings, StoppedError, Worker, steady_figures
+from bench.measure import Measurement, Settings, StoppedError, Worker, judged, steady_figures
 from bench.peers import Peer
 from bench.worker import Job
 
@@ -143,16 +142,4 @@ def measure(
 ) -> dict[str, Any]:
     """Measure a case and judge its goals; a record for the result file."""
     entries = GpuMeasurement(case, settings, say, open_worker).run(case.peers)
-    verdicts = [goal.judge(entries, case.scale, case.unit_name) for goal in case.goals]
-    return {
-        "name": case.name,
-        "title": case.title,
-        "unit": f"{case.unit_name} a{'n' if case.unit == 'evaluation' else ''} {case.unit}",
-        "scale": case.scale,
-        "sets": case.sets,
-        "samples": case.samples,
-        "when": time.strftime("%Y-%m-%d %H:%M:%S"),
-        "settings": asdict(settings),
-        "entries": entries,
-        "goals": [asdict(verdict) for verdict in verdicts],
-    }
+    return judged(case, settings, entries)

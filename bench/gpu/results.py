@@ -13,11 +13,11 @@ from bench.goals import OURS
 from bench.gpu.peers import GPU_PEERS
 from bench.gpu.setup import Driver
 from bench.machine import machine
-from bench.results import FOLDER, FORMAT, REACHED, OtherMachineError, Result, figures, goals, table
+from bench.results import FOLDER, REACHED, Result, figures, goals, table
 from tn_qnn import __version__
 from tn_qnn.backends.cuda.ceilings import DEVICES, matching
 from tn_qnn.backends.cuda.prediction import scaled, seconds_text
-from tn_qnn.files import read_json, write_atomic, write_json
+from tn_qnn.files import write_atomic, write_json
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "gpu.md"
 NOT_MEASURED = "No GPU has run this benchmark yet: every goal is open."
@@ -45,30 +45,6 @@ def about(driver: Driver) -> dict[str, str | int]:
     """The machine with its GPU."""
     knows = f"{driver.version // 1000}.{driver.version % 1000 // 10}"
     return {**machine(), "gpu": driver.name, "driver": f"for CUDA {knows}"}
-
-
-def open_result(path: Path, date: str, driver: Driver) -> Result:
-    """The result in a file, to be added to; a new one where there is no file.
-
-    Raises
-    ------
-    OtherMachineError
-        When the file is of another machine or other versions: figures would not compare.
-    """
-    here: Result = {
-        "format": FORMAT,
-        "date": date,
-        "machine": about(driver),
-        "versions": versions(),
-        "cases": [],
-    }
-    if not path.exists():
-        return here
-    found: Result = read_json(path)
-    for key in ("format", "machine", "versions"):
-        if found.get(key) != here[key]:
-            raise OtherMachineError(f"{path}: {key} differ from those here; choose another --out")
-    return found
 
 
 def save(result: Result, path: Path) -> None:

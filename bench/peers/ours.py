@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from bench.cases import Problem
 from tn_qnn.circuit.observables import Z
 from tn_qnn.models.qnn import QNN
+from tn_qnn.rng import rademacher
 from tn_qnn.train.losses import cross_entropy
-from tn_qnn.train.rng import rademacher
 from tn_qnn.train.spsa import SPSA, perturbed_weights
 
 Array = NDArray[Any]

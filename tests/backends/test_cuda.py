@@ -178,7 +178,9 @@ def test_what_fits_no_chunk_is_refused_with_the_figures(cupy: ModuleType) -> Non
     (executor,) = model._prepared(False).executors
     tight = CudaExecutor(executor.job, executor.dtype, executor.runtime, Budget(1000))
     weights, data = random_batch(np.random.default_rng(0), model, 2, 4)
-    with pytest.raises(MemoryBudgetError, match=r"one sample needs [\d,]+ bytes, the budget is"):
+    with pytest.raises(
+        MemoryBudgetError, match=r"one sample needs [\d,]+ bytes, the budget of .* is"
+    ):
         tight.run(weights, data)
 
 

@@ -12,10 +12,9 @@ import numpy as np
 import pytest
 
 from tn_qnn.backends.cuda import sources
-from tn_qnn.backends.cuda.ops import direction_key
 from tn_qnn.backends.cuda.runtime import CudaRuntime
 from tn_qnn.errors import BackendError, InputError
-from tn_qnn.train.rng import Stream, rademacher, stream_key
+from tn_qnn.rng import Stream, rademacher, stream_key
 
 from ..emulation.cupy_standin import make_cupy
 from ..emulation.sources import expressions_of, squeeze
@@ -187,11 +186,6 @@ def test_signs_in_a_graph_follow_the_step_on_the_device(runtime):
         graph.launch()
         expected = rademacher(3, k, np.arange(2)[:, None], np.arange(1), 40)
         np.testing.assert_array_equal(runtime.to_host(graph.values), expected)
-
-
-def test_the_key_is_that_of_the_directions():
-    for seed in (0, 1, 2**32, 2**64 - 1):
-        assert direction_key(seed) == stream_key(seed, Stream.DIRECTIONS)
 
 
 @pytest.mark.parametrize("sizes", [(1, 1, 1), (3, 4, 5), (4, 1000, 30), (70, 5, 129), (2, 0, 3)])

@@ -324,7 +324,9 @@ def test_a_batch_that_does_not_fit_is_predicted_in_chunks(job):
     assert parts.chunks == 4
     assert parts.bytes <= whole.bytes // 3
     assert parts.seconds > whole.seconds
-    with pytest.raises(MemoryBudgetError, match=r"one sample needs .* bytes of H100's memory"):
+    with pytest.raises(
+        MemoryBudgetError, match=r"one sample needs .* bytes, the budget of H100 is"
+    ):
         predict_job(job, 2, 4096, "float32", H100, 1000)
 
 

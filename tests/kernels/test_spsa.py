@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tn_qnn.train.rng import Stream, philox, rademacher, stream_key
+from tn_qnn.rng import Stream, philox, rademacher, stream_key
 
 WORDS = str(Path(__file__).with_name("philox_words.cu"))
 

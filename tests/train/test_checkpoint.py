@@ -15,10 +15,10 @@ from cosine_model import CHAIN, CosineModel, samples
 from train_toy import STEPS, train
 
 from tn_qnn.errors import CheckpointError, InputError
+from tn_qnn.rng import permutation, stream_key
 from tn_qnn.train import SGD, SPSA, Adam, Momentum, Trainer, cross_entropy
 from tn_qnn.train import checkpoint as checkpoint_module
 from tn_qnn.train.checkpoint import load_checkpoint, save_checkpoint
-from tn_qnn.train.rng import permutation, stream_key
 
 SCRIPT = Path(__file__).with_name("train_toy.py")
 SOURCE = Path(__file__).parents[2]

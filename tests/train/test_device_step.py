@@ -13,6 +13,7 @@ from device_model import DeviceCosine
 
 from tn_qnn.backends.cuda.runtime import CudaRuntime
 from tn_qnn.errors import BackendError, InputError, MemoryBudgetError
+from tn_qnn.rng import permutation, stream_key
 from tn_qnn.train import (
     SPSA,
     Adam,
@@ -29,7 +30,6 @@ from tn_qnn.train.checkpoint import load_checkpoint
 from tn_qnn.train.execution import make_stepper
 from tn_qnn.train.inputs import Data
 from tn_qnn.train.recipe import Recipe
-from tn_qnn.train.rng import permutation, stream_key
 from tn_qnn.train.state import State
 
 X, Y = samples(41)

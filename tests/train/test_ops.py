@@ -5,9 +5,9 @@ import pytest
 from cosine_model import CHAIN, CosineModel, samples
 
 from tn_qnn.backends.cuda.runtime import CudaRuntime
+from tn_qnn.rng import rademacher
 from tn_qnn.train import SPSA, cross_entropy
 from tn_qnn.train.ops import HOST, ArrayOps, ops_of
-from tn_qnn.train.rng import rademacher
 
 
 def test_signs_of_the_host_are_those_of_the_generator():

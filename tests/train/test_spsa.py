@@ -7,8 +7,8 @@ import pytest
 from cosine_model import BLOCKS, CHAIN, CosineModel, samples
 
 from tn_qnn.errors import InputError
+from tn_qnn.rng import rademacher
 from tn_qnn.train.losses import cross_entropy, from_callable, get_loss, mse, zero_one
-from tn_qnn.train.rng import rademacher
 from tn_qnn.train.spsa import SPSA, gradient_from_outputs, perturbed_weights
 
 WEIGHTS = np.array([0.3, -0.8, 1.1, 0.5, -0.4])

@@ -9,10 +9,10 @@ import pytest
 from cosine_model import BLOCKS, CHAIN, CosineModel, samples
 
 from tn_qnn.errors import InputError
+from tn_qnn.rng import Stream, derived_seed
 from tn_qnn.train import SPSA, EarlyStopping, Estimate, Gains, Trainer, mse
 from tn_qnn.train.history import COLUMNS, History, Row
 from tn_qnn.train.inputs import Data
-from tn_qnn.train.rng import Stream, derived_seed
 from tn_qnn.train.run import Run
 from tn_qnn.train.state import better
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tn_qnn.train.rng import permutation
+from tn_qnn.rng import permutation
 
 
 def steps_per_epoch(num_samples: int, batch_size: int) -> int:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from tn_qnn.errors import InputError
-from tn_qnn.train.rng import normal, uniform
+from tn_qnn.rng import normal, uniform
 
 
 def small(seed: int, num_weights: int, scale: float = 0.1) -> np.ndarray:

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from tn_qnn.arrays import Array, array_module
-from tn_qnn.train.rng import rademacher
+from tn_qnn.rng import rademacher
 
 
 class Ops(Protocol):

@@ -12,6 +12,7 @@ import numpy as np
 
 from tn_qnn.arrays import Array, array_module, to_numpy
 from tn_qnn.errors import CheckpointError, InputError
+from tn_qnn.rng import Stream, derived_seed
 from tn_qnn.train import inputs
 from tn_qnn.train.batches import steps_per_epoch
 from tn_qnn.train.callbacks import Callback, Report
@@ -24,7 +25,6 @@ from tn_qnn.train.losses import Loss, LossFunction, get_loss
 from tn_qnn.train.progress import progress_bar
 from tn_qnn.train.protocol import Estimator, Trainable
 from tn_qnn.train.recipe import Recipe
-from tn_qnn.train.rng import Stream, derived_seed
 from tn_qnn.train.run import Run, identity, restore, save
 from tn_qnn.train.spsa import SPSA
 from tn_qnn.train.state import Best, Monitor, State, better
@@ -210,15 +210,7 @@ class Trainer:
             run = replace(run, identity=self._identity(run))
         elif resume:
             raise InputError("resume: got True without `checkpoint`; give the run's folder.")
-        recipe = Recipe(
-            self.model,
-            self.loss,
-            self.estimator,
-            self.update,
-            self.seed,
-            run.data,
-            run.batch_size,
-        )
+        recipe = self._recipe(run)
         stepper = make_stepper(recipe)
         log.info("backend: %s", stepper.execution)
         run = replace(run, execution=stepper.execution)
@@ -227,6 +219,10 @@ class Trainer:
         else:
             state, history = self._started(run, recipe, weights)
         return self._loop(run, stepper, state, history, progress)
+
+    def _recipe(self, run: Run) -> Recipe:
+        parts = (self.model, self.loss, self.estimator, self.update, self.seed)
+        return Recipe(*parts, run.data, run.batch_size)
 
     def evaluate(self, weights: Array, X: Any, y: Any) -> tuple[float, float]:
         """Return mean loss and score (accuracy, R^2, or minus the mean loss of a callable)."""

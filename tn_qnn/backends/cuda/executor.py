@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from tn_qnn.backends.cuda.arena import Arena, Call, Layout, Shelf, lay_out, make_arena
+from tn_qnn.backends.cuda.chunking import fitting_chunk, needed
 from tn_qnn.backends.cuda.runtime import CudaRuntime
 from tn_qnn.backends.cuda.schedule import GEMM, Limits
 from tn_qnn.backends.dense_stage import spread, step_product
@@ -27,8 +28,6 @@ GROUPS = 8  # of slices, which are summed apart
 #: Multiply-adds of a tiled step for one point of the batch from which cuBLAS takes it, outside
 #: of a graph. By the model of the roofline; not measured.
 CUBLAS_WORK = 1 << 22
-#: Multiply-adds in the time of one launch, by which chunks are weighed against each other.
-LAUNCH_WORK = 1 << 26
 log = logging.getLogger("tn_qnn.backends.cuda")
 
 
@@ -163,24 +162,17 @@ class CudaExecutor:
         if (self, whole) in self.shelf.arenas:
             return whole
         if whole not in self.chunks:
-            budget, size = self._budget(), whole
-            while (need := self._bytes(size)) > budget or not self._reachable(size):
-                if (size.sets, size.samples) == (1, 1):
-                    why = "the budget" if self.ceiling is None else "what was left when it ran out"
-                    raise MemoryBudgetError(
-                        f"memory: one sample needs {need:,} bytes, {why} is {budget:,} of"
-                        f" {self.runtime.facts.name}; give more memory or a smaller circuit"
-                    )
-                size = min(_halves(size), key=lambda half: self._cost(whole, half))
+            why = "the budget" if self.ceiling is None else "what was left when it ran out"
+            size = fitting_chunk(
+                self.job,
+                whole,
+                self.dtype.itemsize,
+                self._budget(),
+                self._layout,
+                f"{why} of {self.runtime.facts.name}",
+            )
             self.chunks |= {whole: size, size: size}
         return self.chunks[whole]
-
-    def _cost(self, whole: Sizes, chunk: Sizes) -> float:
-        """Time of a batch in chunks, in multiply-adds."""
-        count = -(-whole.sets // chunk.sets) * -(-whole.samples // chunk.samples)
-        work = self.job.program.multiply_adds(chunk.of())
-        launches = sum(len(stage.steps) for stage in self.job.program.stages)
-        return count * (work + LAUNCH_WORK * launches / 8)
 
     def _shrink(self, failed: Sizes, error: Exception) -> None:
         """After a shortage: drop what is kept, and never again ask for as much."""
@@ -203,11 +195,7 @@ class CudaExecutor:
         return budget if self.ceiling is None else min(budget, self.ceiling)
 
     def _bytes(self, sizes: Sizes) -> int:
-        run = self._layout(sizes).bytes(self.dtype.itemsize)
-        return run + self.job.input_bytes(sizes.sets, sizes.samples)
-
-    def _reachable(self, sizes: Sizes) -> bool:
-        return self._layout(sizes).reachable(self.dtype.itemsize)
+        return needed(self.job, self._layout(sizes), self.dtype.itemsize)
 
     def _layout(self, sizes: Sizes) -> Layout:
         if sizes not in self.layouts:
@@ -293,12 +281,3 @@ def tree_sum(parts: Sequence[Array]) -> Array:
 
 def _cut(whole: slice, size: int) -> list[slice]:
     return [slice(i, min(i + size, whole.stop)) for i in range(whole.start, whole.stop, size)]
-
-
-def _halves(size: Sizes) -> list[Sizes]:
-    found = []
-    if size.samples > 1:
-        found.append(Sizes(size.cones, size.sets, -(-size.samples // 2)))
-    if size.sets > 1:
-        found.append(Sizes(size.cones, -(-size.sets // 2), size.samples))
-    return found

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tn_qnn.errors import InputError
+from tn_qnn.rng import Stream, stream_key
 
 if TYPE_CHECKING:
     from tn_qnn.backends.cuda.runtime import CudaRuntime
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 Array = Any
 THREADS = 128
 SIGNS = 128  # of a block of Philox: four words of 32 bits
-DIRECTIONS = 1  # the stream of perturbations, tn_qnn.train.rng.Stream.DIRECTIONS
-MASK = 0xFFFFFFFF
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +32,7 @@ class CudaOps:
     def rademacher(
         self, seed: int, step: int | Array, directions: int, samples: int, num_weights: int
     ) -> Array:
-        """Return random signs, the same bits as :func:`tn_qnn.train.rng.rademacher`.
+        """Return random signs, the same bits as :func:`tn_qnn.rng.rademacher`.
 
         Parameters
         ----------
@@ -51,7 +49,7 @@ class CudaOps:
         with self.runtime.use():
             out = cp.empty((directions, samples, num_weights))
             blocks = directions * samples * -(-num_weights // SIGNS)
-            key = [np.uint32(word) for word in direction_key(seed)]
+            key = [np.uint32(word) for word in stream_key(seed, Stream.DIRECTIONS)]
             sizes = [np.int32(n) for n in out.shape]
             number = cp.asarray(step, dtype=np.int64)
             grid = (-(-blocks // THREADS),)
@@ -91,25 +89,3 @@ class CudaOps:
             grid = (-(-m * n // THREADS),)
             self.runtime.launch("product", "", grid, (THREADS,), (out, a, b, *sizes))
         return out
-
-
-@lru_cache(maxsize=64)
-def direction_key(seed: int) -> tuple[int, int]:
-    """Return the key of the perturbations' stream, two words of 32 bits.
-
-    It is ``tn_qnn.train.rng.stream_key(seed, Stream.DIRECTIONS)``, which cannot be imported here;
-    Philox-4x32-10, Salmon et al., SC11 (2011).
-
-    Examples
-    --------
-    >>> from tn_qnn.train.rng import Stream, stream_key
-    >>> direction_key(7) == stream_key(7, Stream.DIRECTIONS)
-    True
-    """
-    words, key = [DIRECTIONS, 0, 0, 0], [seed & MASK, seed >> 32 & MASK]
-    for _ in range(10):
-        first, second = words[0] * 0xD2511F53, words[2] * 0xCD9E8D57
-        words = [second >> 32 ^ words[1] ^ key[0], second & MASK,
-                 first >> 32 ^ words[3] ^ key[1], first & MASK]  # fmt: skip
-        key = [(key[0] + 0x9E3779B9) & MASK, (key[1] + 0xBB67AE85) & MASK]
-    return words[0], words[1]

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from tn_qnn.backends.cuda.arena import lay_out
+from tn_qnn.backends.cuda.arena import Layout, lay_out
 from tn_qnn.backends.cuda.ceilings import DTYPE_BYTES, Ceilings
+from tn_qnn.backends.cuda.chunking import fitting_chunk, needed
 from tn_qnn.backends.cuda.roofline import NODE_SECONDS, Line, predict
 from tn_qnn.backends.cuda.schedule import Limits
-from tn_qnn.errors import MemoryBudgetError
 from tn_qnn.network.labels import CONES, SAMPLES, SETS
 from tn_qnn.program.job import Job
 from tn_qnn.program.placement import Sizes
@@ -83,22 +83,19 @@ def predict_job(
         When not even one sample with one set of weights fits.
     """
     limits = Limits(device.shared_block, device.multiprocessors)
-    itemsize, p, s = DTYPE_BYTES[dtype], sets, samples
-    while True:
-        layout = lay_out(job, Sizes(job.cones, p, s), itemsize, limits)
-        need = layout.bytes(itemsize) + job.input_bytes(p, s)
-        if need <= budget:
-            break
-        if p == s == 1:
-            raise MemoryBudgetError(
-                f"memory: one sample needs {need:,} bytes of {device.name}'s memory, the budget is"
-                f" {budget:,}; give more --memory"
-            )
-        p, s = (p, -(-s // 2)) if s > 1 else (-(-p // 2), s)
-    lines = predict(layout.schedule, Sizes(job.cones, p, s), dtype, device)
-    chunks = -(-sets // p) * -(-samples // s)
+    itemsize = DTYPE_BYTES[dtype]
+    whole = Sizes(job.cones, sets, samples)
+
+    def layout_of(sizes: Sizes) -> Layout:
+        return lay_out(job, sizes, itemsize, limits)
+
+    chunk = fitting_chunk(job, whole, itemsize, budget, layout_of, f"the budget of {device.name}")
+    layout = layout_of(chunk)
+    lines = predict(layout.schedule, chunk, dtype, device)
+    chunks = -(-sets // chunk.sets) * -(-samples // chunk.samples)
     fills = sum(1 for labels in job.tables if {SETS, SAMPLES} & set(labels))
-    return JobPrediction(job.cones, lines, chunks, fills + job.program.slices, need)
+    held = needed(job, layout, itemsize)
+    return JobPrediction(job.cones, lines, chunks, fills + job.program.slices, held)
 
 
 def rows(lines: Sequence[Line]) -> list[tuple[str, ...]]:

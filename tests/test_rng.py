@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tn_qnn.train.rng import (
+from tn_qnn.rng import (
     Stream,
     derived_seed,
     normal,
@@ -37,7 +37,7 @@ def test_known_answers_vectorised():
 
 
 def test_blocks_of_words_are_philox_of_their_number():
-    from tn_qnn.train.rng import stream_key
+    from tn_qnn.rng import stream_key
 
     words = random_words(5, Stream.DIRECTIONS, (7, 8, 9), 11)
     key = stream_key(5, Stream.DIRECTIONS)
