@@ -1,4 +1,4 @@
-# make demo    train a network on scikit-learn's digits
+# make demo    train two networks on scikit-learn's digits
 # make test    run the test suite
 # Each target sets up what it lacks in .venv; PYTHON=python3.12 chooses the interpreter of a new one.
 
@@ -14,14 +14,16 @@ STAMP = $(VENV)/.installed
 INSTALL = $(PY) -m pip install --quiet --no-build-isolation --editable
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-slow test-gpu gpu-check bench-gpu lint bench measure clean
+.PHONY: help demo test test-slow test-gpu gpu-check bench-gpu lint bench measure bench-learning learning \
+	clean
 
 help:
-	@echo "make demo | test | test-slow | test-gpu | lint | bench | clean"
+	@echo "make demo | test | test-slow | test-gpu | lint | bench | bench-learning | clean"
 	@echo "with a GPU: make gpu-check | bench-gpu"
 
 demo: $(STAMP)
 	$(DEMO)
+	$(DEMO) --model wide
 
 test: $(STAMP)-test
 	$(PY) -m pytest -m "not slow and not gpu"
@@ -53,6 +55,13 @@ bench:
 
 measure: $(STAMP)-bench
 	$(BENCH)
+
+# Hours; the next call goes on.
+bench-learning:
+	$(MAKE) VENV=$(VENV)-bench learning
+
+learning: $(STAMP)-bench
+	$(PY) -m bench.learning
 
 # Leaves the environments and runs/ alone: both took time to make.
 clean:

@@ -41,7 +41,7 @@ def draw(path: Path, folder: Path = FOLDER) -> list[Path]:
     return [*pictures, _peers(result, folder / "depth-peers.png")]
 
 
-def _styled(axes: Any, x: str, y: str, title: str) -> None:
+def styled(axes: Any, x: str, y: str, title: str) -> None:
     axes.set_xlabel(x)
     axes.set_ylabel(y)
     axes.set_title(title, loc="left", fontsize=10, color="#444444")
@@ -90,7 +90,7 @@ def _sweep(axes: Any, sweep: Sweep, points: list[dict[str, Any]]) -> None:
         axes.set_xticks(x, [f"{value:,}" for value in x], fontsize=8)
     else:
         axes.set_xticks(x)
-    _styled(axes, sweep.axis, "ms a call", sweep.note)
+    styled(axes, sweep.axis, "ms a call", sweep.note)
 
 
 def _peers(result: dict[str, Any], path: Path) -> Path:
@@ -110,7 +110,7 @@ def _peers(result: dict[str, Any], path: Path) -> Path:
             axes.plot(*zip(*shown, strict=True), "o-", color=colour, label=name) if shown else None
         axes.set_yscale("log")
         axes.set_xticks([int(case["name"][5:]) for case in lines])
-        _styled(axes, "depth", label, "line of 64, 2 x 256, one readout")
+        styled(axes, "depth", label, "line of 64, 2 x 256, one readout")
     pair[0].legend(frameon=False, fontsize=8)
     figure.savefig(path, dpi=130)
     plt.close(figure)

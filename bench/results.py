@@ -159,7 +159,12 @@ def goals(cases: Iterable[Mapping[str, Any]]) -> list[str]:
 
 
 def update_document(result: Result, path: Path = DOCUMENT) -> None:
-    """Put the tables between the marks of the document.
+    """Put the tables into the document."""
+    put_between_marks(path, markdown(result))
+
+
+def put_between_marks(path: Path, tables: str) -> None:
+    """Put tables between the marks of a document.
 
     Raises
     ------
@@ -171,5 +176,5 @@ def update_document(result: Result, path: Path = DOCUMENT) -> None:
         raise ValueError(f"{path}: expected one {BEGIN!r} and one {END!r}")
     head, _, rest = text.partition(BEGIN)
     tail = rest.partition(END)[2]
-    new = f"{head}{BEGIN}\n{markdown(result)}\n{END}{tail}"
+    new = f"{head}{BEGIN}\n{tables}\n{END}{tail}"
     write_atomic(path, new.encode())

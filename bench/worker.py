@@ -93,7 +93,7 @@ class Session:
         self.warm_up()
         self.batches = self._inputs(self.case, self.problem)
         gc.collect()
-        self.baseline = _reset_peak()
+        self.baseline = reset_peak()
         self.call: Any = None
 
     def warm_up(self) -> None:
@@ -148,7 +148,7 @@ class Session:
         return found
 
     def _peak(self) -> int:
-        return max(0, _status("VmHWM") - self.baseline)
+        return max(0, status("VmHWM") - self.baseline)
 
 
 def _case(name: str) -> Case:
@@ -160,7 +160,7 @@ def _case(name: str) -> Case:
     return case
 
 
-def _status(field: str) -> int:
+def status(field: str) -> int:
     """A size of this process, in bytes.
 
     Not ``ru_maxrss``: that one lives through exec and may be the parent's.
@@ -171,7 +171,7 @@ def _status(field: str) -> int:
     raise OSError(f"no {field} in /proc/self/status")
 
 
-def _reset_peak() -> int:
+def reset_peak() -> int:
     """Forget the peak so far; return what is resident now."""
     Path("/proc/self/clear_refs").write_text("5")
-    return _status("VmRSS")
+    return status("VmRSS")

@@ -199,6 +199,20 @@ def checked_model(
     return model
 
 
+def swept_model(
+    circuits: Circuit | Sequence[Circuit],
+    observables: Observable | Sequence[Observable],
+    **options: Any,
+) -> QNN:
+    """As :func:`checked_model`, of the programs that sweep back too."""
+    model = checked_model(circuits, observables, **options)
+    for executor in model._gradients.executors:
+        job: Job = executor.job  # type: ignore[attr-defined]
+        assert job.program.reverse is not None
+        check_job(job)
+    return model
+
+
 def check_job(job: Job) -> Job:
     check_program(job.program)
     for sets, samples in ((1, 1), (2, 3), (1, 64), (3, 40)):
@@ -218,8 +232,8 @@ def check_map(memory: MemoryMap) -> None:
             if program.slots[angle.slot].labels == labels:
                 assert place.base == region.base + angle.row * extent
                 assert (place.stride, place.imag) == (region.rows * extent, 0)
-    angles = {angle.slot for angle in program.angles}
-    for number in set(places) - angles:
+    in_rows = {angle.slot for angle in program.angles} | check_environments(memory, spans)
+    for number in set(places) - in_rows:
         slot, place = program.slots[number], places[number]
         extent = layouts[slot.labels].extent
         assert place.stride == extent
@@ -228,6 +242,27 @@ def check_map(memory: MemoryMap) -> None:
     check_spans("arena", spans, memory.scalars)
     sources = {number for number, slot in enumerate(program.slots) if slot.source}
     assert set(places) == sources | program.exported
+
+
+def check_environments(memory: MemoryMap, spans: list[tuple[int, int]]) -> set[int]:
+    """Environments of angles lie as the angles do; add their regions to the spans."""
+    program, placement = memory.program, memory.placement
+    rows = {a.slot: a.row for a in program.angles}
+    found = program.reverse.environments if program.reverse else ()
+    around = {e.slot: rows[e.source] for e in found if e.source in rows}
+    assert set(placement.environments) == {program.slots[number].labels for number in around}
+    for labels, region in placement.environments.items():
+        extent = placement.layouts[labels].extent
+        assert region.rows == len(program.row_elements[labels])
+        spans.append((region.base, region.base + 6 * region.rows * extent))
+    for number, row in around.items():
+        slot, place = program.slots[number], placement.places[number]
+        region, extent = placement.environments[slot.labels], placement.layouts[slot.labels].extent
+        stride = region.rows * extent
+        imag = 3 * stride if slot.complex else 0
+        assert (place.base, place.stride, place.imag) == (region.base + row * extent, stride, imag)
+    assert len({(program.slots[n].labels, row) for n, row in around.items()}) == len(around)
+    return set(around)
 
 
 def batches(

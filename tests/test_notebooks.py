@@ -52,5 +52,5 @@ def test_a_saved_notebook_is_small_and_names_no_place_of_its_machine(path):
     assert not re.findall(r"/(?:home|root|tmp|work|Users)/\S*", words)
 
 
-def test_there_is_a_tour():
-    assert [path.name for path in NOTEBOOKS] == ["tour.ipynb"]
+def test_there_are_a_tour_and_one_about_learning():
+    assert [path.name for path in NOTEBOOKS] == ["learning.ipynb", "tour.ipynb"]

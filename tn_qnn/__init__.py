@@ -13,23 +13,26 @@ from typing import TYPE_CHECKING, Any
 from tn_qnn.circuit.blocks import orthogonal, unitary
 from tn_qnn.circuit.circuit import Circuit
 from tn_qnn.circuit.gates import GATES
-from tn_qnn.circuit.observables import I, X, Y, Z, density_matrix, projector
+from tn_qnn.circuit.observables import I, X, Y, Z, density_matrix, parity, projector
 from tn_qnn.circuit.slots import feature, weight
 from tn_qnn.errors import TnQnnError
 
 if TYPE_CHECKING:
     from tn_qnn.circuit.qasm import from_qasm, to_qasm
     from tn_qnn.models.estimators import QNNClassifier, QNNRegressor, load_estimator
+    from tn_qnn.models.expectation import expectation
+    from tn_qnn.models.head import LinearHead
     from tn_qnn.models.model_file import load_model, save_model
-    from tn_qnn.models.qnn import QNN, expectation
-    from tn_qnn.train import SPSA, Trainer
+    from tn_qnn.models.qnn import QNN
+    from tn_qnn.train import SPSA, ExactGradient, Trainer
 
 __version__ = "0.1.0"
 
 #: Names that are imported when they are first used, and where they live.
 _LATER = {
     "QNN": "tn_qnn.models.qnn",
-    "expectation": "tn_qnn.models.qnn",
+    "expectation": "tn_qnn.models.expectation",
+    "LinearHead": "tn_qnn.models.head",
     "QNNClassifier": "tn_qnn.models.estimators",
     "QNNRegressor": "tn_qnn.models.estimators",
     "from_qasm": "tn_qnn.circuit.qasm",
@@ -37,6 +40,7 @@ _LATER = {
     "load_model": "tn_qnn.models.model_file",
     "save_model": "tn_qnn.models.model_file",
     "to_qasm": "tn_qnn.circuit.qasm",
+    "ExactGradient": "tn_qnn.train",
     "SPSA": "tn_qnn.train",
     "Trainer": "tn_qnn.train",
 }
@@ -54,7 +58,9 @@ __all__ = [
     "QNN",
     "SPSA",
     "Circuit",
+    "ExactGradient",
     "I",
+    "LinearHead",
     "QNNClassifier",
     "QNNRegressor",
     "TnQnnError",
@@ -69,6 +75,7 @@ __all__ = [
     "load_estimator",
     "load_model",
     "orthogonal",
+    "parity",
     "projector",
     "save_model",
     "to_qasm",

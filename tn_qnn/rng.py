@@ -26,6 +26,11 @@ class Stream(IntEnum):
     SHUFFLE = 2
     INITIAL = 3
     CALIBRATION = 4
+    ORDERS = 5
+    SHIFTS = 6
+    HEAD = 7
+    POLAR_SWEEP = 8
+    SCHEDULE = 9
 
 
 def philox(counter: Sequence[Array], key: tuple[int, int], xp: ModuleType = np) -> Array:

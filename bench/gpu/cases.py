@@ -64,6 +64,21 @@ def _large() -> Iterator[Case]:
         yield Case(name, title, partial(_problem, *arguments), (), spread=spread)
 
 
+def _gradient() -> Case:
+    """The step of :class:`~tn_qnn.train.exact.ExactGradient`; the peers have no such step."""
+    (demo,) = (case for case in CASES if case.name == "step-demo")
+    goals: Any = (OfCeiling("large", 0.5), OfCeiling("small", 0.25))
+    return replace(
+        demo,
+        name="gradient-demo",
+        title="exact gradient of the demo: ten 64-qubit trees, 64 samples",
+        goals=goals,
+        peers=(),
+        sets=1,
+        task="gradient",
+    )
+
+
 def _on_gpu(case: Case) -> Case:
     """A case with the peers and goals of a GPU."""
     # Where nothing varies a call only reads a folded constant: there is nothing to be judged.
@@ -91,6 +106,7 @@ def _all() -> Iterator[Case]:
                 sets=sets,
                 samples=samples,
             )
+    yield _gradient()
 
 
 GPU_CASES = tuple(_all())

@@ -38,9 +38,11 @@ def predict_case(case: Case, device: Ceilings) -> dict[str, Any]:
         sets=case.sets,
         samples=case.samples,
     )
+    swept = case.task == "gradient"
+    executors = (model._gradients if swept else model._prepared(False)).executors
     jobs = [
-        predict_job(job, case.sets, case.samples, problem.dtype, device, budget)
-        for job in model.jobs
+        predict_job(x.job, case.sets, case.samples, problem.dtype, device, budget)
+        for x in executors
     ]
     lines = [
         (job.chunks * x.runs * x.seconds, x.limit) for job in jobs for x in job.lines if x.labels

@@ -20,17 +20,15 @@ def device_ceilings(runtime: Any) -> Ceilings:
     return matching(runtime.facts.name) or measured(runtime)
 
 
-def launches_of(model: Any, runtime: Any) -> list[dict[str, Any]]:
-    """Every launch of a model's last batch, as records for the result file."""
+def launches_of(executors: Iterable[Any], dtype: str, runtime: Any) -> list[dict[str, Any]]:
+    """Every launch of the last batch of a model's executors, as records for the result file."""
     device = device_ceilings(runtime)
     found = []
-    for executor in model._prepared(False).executors:
+    for executor in executors:
         arena = list(executor.arenas.values())[-1]
         seconds = [launch_seconds(runtime, call) for call in arena.calls]
         layout = arena.layout
-        lines = predict(
-            layout.schedule, layout.placement.sizes, model.dtype, device, measured=seconds
-        )
+        lines = predict(layout.schedule, layout.placement.sizes, dtype, device, measured=seconds)
         found += [record(line) for line in lines]
     return found
 

@@ -15,7 +15,7 @@ STEPS, SAMPLES, BATCH = 4, 24, 10
 
 
 def main(pooled: bool = False) -> float:
-    """Train a model with real and one with complex tensors; the last loss."""
+    """Train a model with real and one with complex tensors, sweep back once; the last loss."""
     import cupy
 
     from bench import circuits
@@ -34,6 +34,9 @@ def main(pooled: bool = False) -> float:
         trainer = Trainer(model, "cross_entropy", SPSA(directions=2), seed=1)
         result = trainer.fit(X, labels, steps=STEPS, batch_size=BATCH, progress=False)
         loss, _ = trainer.evaluate(result.weights, X, labels)
+        _, gradient = model.value_and_grad(result.weights, X, labels)
+        if not np.isfinite(gradient).all():
+            raise ArithmeticError(f"the gradient is {gradient}")
         if not np.isfinite(loss):
             raise ArithmeticError(f"the loss is {loss}")
     return loss

@@ -11,6 +11,7 @@ from bench.gpu.profile import host_seconds, launches_of, stages_of
 from bench.peers.ours import SEED, C, Ours
 from tn_qnn.circuit.observables import Z
 from tn_qnn.models.qnn import QNN
+from tn_qnn.train.losses import get_loss, output_slopes
 
 STEPS = 100  # of training in a run of a step's case
 
@@ -57,12 +58,16 @@ class OursCall:
 
     def profile(self) -> dict[str, Any]:
         """Time of every launch beside its prediction, and of the host for a replay."""
-        lines = launches_of(self.model, self.runtime)
+        lines = self._launches()
         return {
             "host": host_seconds(self.graph, self.runtime),
             "launches": lines,
             "stages": stages_of(lines),
         }
+
+    def _launches(self) -> list[dict[str, Any]]:
+        executors = self.model._prepared(False).executors
+        return launches_of(executors, self.model.dtype, self.runtime)
 
 
 class StepCall(OursCall):
@@ -89,7 +94,6 @@ class StepCall(OursCall):
     def _begin(self, weights: Any, X: Any) -> Any:
         from tn_qnn.train.execution import make_stepper
         from tn_qnn.train.inputs import Data
-        from tn_qnn.train.losses import get_loss
         from tn_qnn.train.recipe import Recipe
         from tn_qnn.train.spsa import SPSA
         from tn_qnn.train.state import State
@@ -106,8 +110,38 @@ class StepCall(OursCall):
 
     def profile(self) -> dict[str, Any]:
         """Launches of the model; the host's time is that of a call of the stepper, per step."""
-        lines = launches_of(self.model, self.runtime)
+        lines = self._launches()
         return {"launches": lines, "stages": stages_of(lines), "execution": self.stepper.execution}
+
+
+class GradientCall(OursCall):
+    """The exact gradient of a loss, from arrays of the host to arrays of the host.
+
+    The loss's slopes are worked out on the host, between the pass forward and the sweep back: a
+    step of the trainer with ``ExactGradient`` is that and an update of few microseconds.
+    """
+
+    def put(self, array: Any) -> Any:
+        """See :class:`bench.gpu.peers.DeviceCall`; the trainer has them on the host."""
+        return array
+
+    def run(self, weights: Any, X: Any) -> Any:
+        """Gives the outputs, on which the slopes depend."""
+        loss, labels = get_loss("cross_entropy"), np.arange(len(X)) % self.model.num_outputs
+        outputs, _ = self.model.pull_back(
+            weights[0], X, lambda out, rows: output_slopes(loss, out, labels[rows]) / len(X)
+        )
+        return outputs[None]
+
+    def get(self, outputs: Any) -> Any:
+        """See :class:`bench.gpu.peers.DeviceCall`."""
+        return outputs
+
+    def profile(self) -> dict[str, Any]:
+        """Launches of both passes."""
+        executors = self.model._gradients.executors
+        lines = launches_of(executors, self.model.dtype, self.runtime)
+        return {"launches": lines, "stages": stages_of(lines)}
 
 
 def build(problem: Problem, sets: int, samples: int, task: str = "outputs") -> OursCall:
@@ -120,4 +154,7 @@ def build(problem: Problem, sets: int, samples: int, task: str = "outputs") -> O
         sets=sets,
         samples=samples,
     )
-    return StepCall(model) if task == "spsa" else OursCall(model)
+    return CALLS[task](model)
+
+
+CALLS = {"outputs": OursCall, "spsa": StepCall, "gradient": GradientCall}

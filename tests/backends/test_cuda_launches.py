@@ -77,6 +77,38 @@ def readout(dtype: type) -> Launch:
     return Launch((2,), (128,), args, lambda out: np.allclose(out, want, rtol=1e-15), result=1)
 
 
+def sums(dtype: type) -> Launch:
+    """Four values of two cones, three sets and 50 samples: over samples, then over cones alone."""
+    values = np.random.default_rng(6).normal(size=(4, 2, 3, 50)).astype(dtype)
+    arena = np.concatenate([values.ravel(), np.full(24 + 600, np.nan, dtype=dtype)])
+    wide = values.astype(float)
+    found = [wide.sum(3), wide.sum(1)]
+    want = np.concatenate([values.ravel(), *(part.ravel() for part in found)])
+    kept = (1, 0, 0, 4, 300, 6, 2, 150, 3, 3, 50, 1), (1, 0, 0, 4, 300, 150, 3, 50, 50, 50, 1, 1)
+    over = (1, 0, 1, 0, 50, 1), (1, 0, 1, 0, 2, 150)
+    heads = (0, 1200, 32), (0, 1224, 1)
+    rows = np.array([[*h, *k, *o, 0, 0, 0] for h, k, o in zip(heads, kept, over, strict=True)])
+    close = 1e-6 if dtype is np.float32 else 1e-13
+    return Launch((3, 2), (128,), (arena, rows), lambda a: np.allclose(a, want, rtol=0, atol=close))
+
+
+def pulled(dtype: type) -> Launch:
+    """dL/dw_1 of the angle 2 w_1 x_0 with dL/dcos and dL/dsin, one row, 50 samples."""
+    rng = np.random.default_rng(7)
+    features, angle = rng.normal(size=(50, 1)), rng.normal(size=50)
+    by = rng.normal(size=(2, 50))
+    arena = np.concatenate([np.cos(angle), np.sin(angle), *by]).astype(dtype)
+    cos, sin, by_cos, by_sin = arena.reshape(4, 50).astype(float)
+    want = 2 * np.sum(2 * features[:, 0] * (by_sin * cos - by_cos * sin))
+    tables = (np.array([1], dtype=np.int32), np.array([0, 1], dtype=np.int32),
+              np.array([0], dtype=np.int32), np.array([2.0]),
+              np.array([-2, -1, -1], dtype=np.int32))  # fmt: skip
+    numbers = (np.int32(1), np.int64(0), np.int64(100), *(np.int32(n) for n in (1, 1, 1, 50)),
+               *(np.int64(n) for n in (50, 50, 50, 1, 2, 1, 2)))  # fmt: skip
+    args = (arena, np.zeros(2), np.zeros((1, 2)), features, *tables, *numbers)
+    return Launch((1,), (128,), args, lambda g: np.allclose(g, [0, want], rtol=1e-13), result=1)
+
+
 def signs(dtype: type) -> Launch:
     want = rademacher(5, 9, np.arange(3)[:, None], np.arange(4), 200)
     key = [np.uint32(word) for word in stream_key(5, Stream.DIRECTIONS)]
@@ -96,6 +128,8 @@ def product(dtype: type) -> Launch:
 LAUNCHES = {
     "fill_angles": angles,
     "read_out": readout,
+    "sum_batch": sums,
+    "pull_angles": pulled,
     "random_signs": signs,
     "product": product,
 }

@@ -9,10 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tn_qnn.backends.cuda import schedule as cuda_schedule
+from tn_qnn.backends.cuda.pull import pull_table
 from tn_qnn.backends.cuda.schedule import (
     GEMM,
     LARGE,
     STAGE,
+    SUMS,
     Launch,
     Limits,
     loops_of,
@@ -20,6 +22,7 @@ from tn_qnn.backends.cuda.schedule import (
     oriented,
     tile_shape,
 )
+from tn_qnn.backends.cuda.sums import sum_rows
 from tn_qnn.backends.cuda.tables import angle_monomials, launch_tables, with_spill
 from tn_qnn.circuit.ansatz import brickwork, tree
 from tn_qnn.circuit.circuit import Circuit
@@ -29,9 +32,9 @@ from tn_qnn.circuit.slots import feature, weight
 from tn_qnn.program.angles import angle_table
 from tn_qnn.program.check import check_spans
 from tn_qnn.program.compile import compile_program
-from tn_qnn.program.job import block_slot_values
 from tn_qnn.program.placement import Placement, Sizes, place
 from tn_qnn.program.program import Program, Step
+from tn_qnn.program.reverse import with_reverse
 from tn_qnn.program.rows import LOCAL, OPERAND
 
 from ..circuits import batches, checked_model, plan_for, random_circuit, some_observables
@@ -48,11 +51,12 @@ def programs() -> list[tuple[str, Program]]:
     for a, b in ((0, 5), (1, 6), (2, 7), (3, 8), (4, 5), (0, 8), (2, 6), (1, 4), (3, 7)):
         wide.cx(a, b).rx(weight(f"c{a}{b}"), b)
     found = [("tree", tree(16)), ("line", grown), ("wide", wide)]
-    return [
+    forward = [
         (name, compile_program(batch.network, plan_for(batch.network)))
         for name, circuit in found
         for batch in batches(circuit, [Z(circuit.num_qubits // 2), Y(0)])
     ]
+    return [*forward, *((f"{name} swept", with_reverse(program)) for name, program in forward)]
 
 
 PROGRAMS = programs()
@@ -67,6 +71,10 @@ def values_in_turn(
     program: Program, placement: Placement, launch: Launch, arena: np.ndarray
 ) -> None:
     """A launch by NumPy, from the tables alone, for every point of its batch."""
+    if launch.kernel == SUMS:
+        for row in sum_rows(program, placement, launch.sums):
+            sum_in_turn(row, arena)
+        return
     tables = launch_tables(program, placement, launch)
     loops = launch.loops
     assert tables.shifts.shape == (program.slices, len(launch.steps), 3)
@@ -102,6 +110,18 @@ def values_in_turn(
                 assert not np.any(out.imag)
 
 
+def sum_in_turn(row: np.ndarray, arena: np.ndarray) -> None:
+    """A row of the kernel that sums over labels, by NumPy."""
+    kept, summed = row[3:15].reshape(4, 3), row[15:21].reshape(3, 2)
+    counts = np.concatenate([kept[:, 0], summed[:, 0]])
+    place = np.indices(counts).reshape(len(counts), -1).T
+    values = arena[row[0] + place @ np.concatenate([kept[:, 1], summed[:, 1]])]
+    to = row[1] + place[:, :4] @ kept[:, 2]
+    assert not np.isnan(values).any(), "an uninitialised value is summed"
+    arena[to] = 0
+    np.add.at(arena, to, values)
+
+
 @pytest.mark.parametrize("limits", [H100, SMALL], ids=["h100", "small"])
 @pytest.mark.parametrize("sizes", [Sizes(2, 1, 1), Sizes(2, 2, 40), Sizes(2, 64, 4096)])
 @pytest.mark.parametrize(("name", "program"), PROGRAMS)
@@ -112,10 +132,18 @@ def test_every_step_runs_once_and_everything_fits(
     schedule = make_schedule(program, placement, 4, limits)
     steps = [step for launch in schedule.launches for step in launch.steps]
     assert len(steps) == len(set(steps))
-    wanted = {step for stage in program.stages for step in stage.steps}
+    wanted = {step for stage in program.all_stages for step in stage.steps}
     assert {sides(step) for step in steps} == {sides(step) for step in wanted}
+    sums = [total for launch in schedule.launches for total in launch.sums]
+    assert sums == [total for stage in program.all_stages for total in stage.sums]
+    positions = [launch.stage for launch in schedule.launches]
+    assert positions == sorted(positions)
     made: set[int] = set()
     for launch in schedule.launches:
+        if launch.kernel == SUMS:  # of what its own stage and those before it have made
+            assert not launch.steps and {total.value for total in launch.sums} <= made
+            made |= {total.out for total in launch.sums}
+            continue
         assert sum(launch.parts) == len(launch.steps)
         ends = np.cumsum(launch.parts)
         parts = [launch.steps[a:b] for a, b in zip([0, *ends], ends, strict=False)]
@@ -135,6 +163,8 @@ def test_every_step_runs_once_and_everything_fits(
         assert len({x for x in launch.grid[1:] if x > 65535}) == 0
         assert 32 <= np.prod(launch.block) <= 512
         assert launch.shared <= limits.shared_bytes // 2
+        if launch.kernel == SUMS:
+            continue
         lanes = launch.block[0]
         points = launch.loops.points
         if launch.kernel == STAGE:
@@ -158,12 +188,12 @@ def test_spilled_values_that_live_together_lie_apart(
     placement = place(program, sizes)
     schedule = make_schedule(program, placement, 8, limits)
     full = with_spill(placement, schedule)
-    for stage in program.stages:
-        mine: Mapping[int, int] = schedule.spilled[stage.labels].offsets
+    for position, stage in enumerate(program.all_stages):
+        mine: Mapping[int, int] = schedule.spilled[position].offsets
         extent = placement.layouts[stage.labels].extent
         born, died, end = {}, {}, 0
         for launch in schedule.launches:
-            for step in launch.steps if launch.labels == stage.labels else ():
+            for step in launch.steps if launch.stage == position else ():
                 end += len(launch.parts) == 1  # parts run at the same time
                 born[step.out] = end
                 died |= {step.left: end, step.right: end}
@@ -187,7 +217,7 @@ def test_small_shared_memory_means_spills(itemsize: int) -> None:
             make_schedule(program, place(program, Sizes(2, 64, 4096)), itemsize, limits)
             for _, program in PROGRAMS
         ]
-        spills[limits] = sum(len(s.offsets) for x in schedules for s in x.spilled.values())
+        spills[limits] = sum(len(s.offsets) for x in schedules for s in x.spilled)
     assert spills[SMALL] > spills[H100]
 
 
@@ -198,7 +228,7 @@ def test_a_large_step_is_a_launch_of_its_own_where_lanes_are_few() -> None:
             schedule = make_schedule(program, place(program, sizes), 4, H100)
             kernels |= {launch.kernel for launch in schedule.launches}
             for launch in schedule.launches:
-                if launch.kernel != STAGE:
+                if launch.kernel not in (STAGE, SUMS):
                     assert len(launch.steps) == 1
                     assert program.step_size(launch.steps[0]) >= cuda_schedule.LARGE_WORK
     assert {STAGE, LARGE} <= kernels
@@ -258,10 +288,8 @@ def test_tables_say_what_the_program_says(seed: int, limits: Limits, per_sample:
             angles = table.evaluate(weights, data)
             there = view(*full.angle_axes(labels))
             there[0], there[1], there[2] = np.cos(angles), np.sin(angles), 1
-        for entry in program.blocks:
-            matrices = job.blocks[entry.element].matrices(weights)
-            values = block_slot_values(entry, matrices)
-            there = view(*full.axes(program, entry.slot))
+        for numbers, values in job.block_values(weights):
+            there = view(*full.group_axes(program, numbers))
             there[0] = values.real
             if len(there) == 2:
                 there[1] = values.imag
@@ -291,6 +319,28 @@ def test_monomials_of_angles_are_sorted_by_entry() -> None:
             angles[entry] += found.coefficients[i] * np.prod(factors)
     want = table.evaluate(weights[None], features[None])
     np.testing.assert_allclose(angles.reshape(2, 2), want[:, :, 0, 0], rtol=1e-15)
+
+
+def test_terms_of_gradients_are_sorted_by_weight() -> None:
+    """Each angle derived by each weight in it, a square by both its factors."""
+    x, v, w = feature(1), weight("v"), weight("w")
+    table = angle_table(
+        ("c", "p", "s"), [[0.5 + 2 * x * w * v, 3 * w * w], [x * w + w, 0.25 + x]],
+        {"v": 0, "w": 2},
+    )  # fmt: skip
+    found = pull_table(table)
+    weights, features = np.array([[0.4, 0.0, 0.7]]), np.array([[0.0, -1.3]])
+    slopes = np.array([1.0, 10.0, 100.0, 1000.0])  # of the loss by each of the angles
+    got = np.zeros((1, 3))
+    for j, output in enumerate(found.outputs):
+        for i in range(found.starts[j], found.starts[j + 1]):
+            factors = [weights[0, c] if c >= 0 else features[0, -2 - c]
+                       for c in found.columns[i] if c != -1]  # fmt: skip
+            got[0, output] += found.coefficients[i] * np.prod(factors) * slopes[found.entries[i]]
+    want = np.zeros((1, 3))
+    table.pull_back(slopes.reshape(2, 2, 1, 1), weights, features, want)
+    np.testing.assert_allclose(got, want, rtol=1e-14)
+    np.testing.assert_allclose(want[0], [2 * -1.3 * 0.7, 0, 2 * -1.3 * 0.4 + 42 - 30], rtol=1e-14)
 
 
 def test_observables_of_one_wire() -> None:

@@ -27,6 +27,7 @@ from tn_qnn.backends.cuda.roofline import (
     NODE_SECONDS,
     STEP_CYCLES,
     TILE_CYCLES,
+    TREE_CYCLES,
     device_bytes,
     launch_load,
     launch_table_bytes,
@@ -40,6 +41,7 @@ from tn_qnn.backends.cuda.schedule import (
     GEMM,
     LARGE,
     STAGE,
+    SUMS,
     Launch,
     Limits,
     Loops,
@@ -53,7 +55,7 @@ from tn_qnn.errors import InputError, MemoryBudgetError
 from tn_qnn.models.qnn import QNN
 from tn_qnn.program.arena import Scratch
 from tn_qnn.program.placement import Sizes, place
-from tn_qnn.program.program import Slot, Stage, Step
+from tn_qnn.program.program import Slot, Stage, Step, Sum
 from tn_qnn.train import SPSA
 from tn_qnn.train.execution import make_stepper
 from tn_qnn.train.inputs import Data
@@ -88,7 +90,7 @@ def launch_of(program, kernel, local=(), sets=2, samples=100, grid=(7,), block=(
     scratch = Scratch(dict.fromkeys(local, 0), 0)
     loops = Loops(1, sets, samples)
     return Launch(
-        kernel, labels, program.stages[0].steps, loops, (1,), scratch, grid, block, shared, False
+        kernel, 0, labels, program.stages[0].steps, loops, (1,), scratch, grid, block, shared, False
     )
 
 
@@ -250,6 +252,28 @@ def test_parts_of_a_launch_run_side_by_side(job):
         assert (side.chip_bytes, side.device_bytes) == (row.chip_bytes, row.device_bytes)
 
 
+def test_a_sum_reads_every_value_once():
+    """12 values for 2 sets and 1,000 samples, over the samples: 24 results of a warp each."""
+    program = OneStep(3, 1, 4)
+    program.slots += (Slot((0, 2), (3, 4), ("p",), False, False),)
+    program.network = None
+    total = Sum(2, 3)
+    loops = Loops(1, 2, 1000)
+    nothing = Scratch({}, 0)
+    launch = Launch(
+        SUMS, 0, ("p", "s"), (), loops, (), nothing, (6, 1), (128, 1), 0, False, (total,)
+    )
+    load = launch_load(program, launch, Sizes(1, 2, 1000), 4, H100)
+    values, results = 12 * 2 * 1000, 12 * 2
+    assert load.device_bytes == 4 * (values + results) + 8 * 24
+    assert (load.operations, load.chip_bytes) == (values, 4 * (values + results))
+    assert load.blocks == 6 and load.all_cycles == 6 * load.cycles
+    # eight turns of four values a thread
+    assert load.cycles == STEP_CYCLES + 8 * ARENA_CYCLES + TREE_CYCLES
+    found = line(program, launch, Sizes(1, 2, 1000), "float32", H100)
+    assert (found.kernel, found.steps, found.limit) == ("sum_batch", 1, "latency")
+
+
 # --- a whole program --------------------------------------------------------------------------
 
 
@@ -400,3 +424,15 @@ def test_ceilings_are_measured_by_a_copy_and_a_step(cupy):
     assert "measured on this device" in found.source
     assert copy_rate(runtime, 1 << 12) > 0
     assert np.isfinite(found.clock)
+
+
+def test_a_sweep_back_is_predicted_with_the_pass_forward():
+    forward, swept = model(), model()._gradients
+    jobs = list(forward.jobs), [executor.job for executor in swept.executors]
+    plain, both = (
+        [predict_job(job, 1, 64, "float32", H100, 1 << 30) for job in some] for some in jobs
+    )
+    for one, two in zip(plain, both, strict=True):
+        assert 1.5 * one.seconds < two.seconds < 8 * one.seconds
+        assert two.bytes > one.bytes and two.nodes > one.nodes
+        assert {x.kernel for x in two.lines} >= {"sum_batch"}

@@ -263,20 +263,20 @@ CIRCUITS: dict[str, Case] = {
         CircuitError,
         r"unitary: .* not \(4, 4\) on 1",
     ),
-    "matrix on five": (
-        lambda: Circuit(5).unitary(np.eye(32), range(5)),
+    "matrix on seven": (
+        lambda: Circuit(7).unitary(np.eye(128), range(7)),
         CircuitError,
-        "unitary: a .* on 5",
+        "unitary: a .* on 7",
     ),
     "block no block": (
         lambda: Circuit(2).block("U", [0]),
         CircuitError,
         r"block: orthogonal\(name\) .* not 'U'",
     ),
-    "block on five": (
-        lambda: Circuit(5).block(unitary("U"), range(5)),
+    "block on seven": (
+        lambda: Circuit(7).block(unitary("U"), range(7)),
         CircuitError,
-        "block: 1 to 4 qubits, not 5",
+        "block: 1 to 6 qubits, not 7",
     ),
     "block unnamed": (lambda: orthogonal(""), CircuitError, "block name: a non-empty string"),
     "block with index": (lambda: unitary("U[0]"), CircuitError, r"block name: .* not 'U\[0\]'"),

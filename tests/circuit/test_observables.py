@@ -14,9 +14,11 @@ from tn_qnn.circuit.observables import (
     Z,
     density_matrix,
     pack_density,
+    parity,
     projector,
     unpack_density,
 )
+from tn_qnn.errors import CircuitError
 
 N = 3
 
@@ -117,3 +119,20 @@ def test_density_matrices_pack_into_real_numbers(k: int, seed: int) -> None:
 def test_packing_is_the_documented_one() -> None:
     rho = np.array([[0.6, 0.1 - 0.2j], [0.1 + 0.2j, 0.4]])
     np.testing.assert_array_equal(pack_density(rho), [0.6, 0.1, 0.2, 0.4])
+
+
+def test_parity_is_minus_one_to_the_number_of_ones() -> None:
+    for qubits in ([0], [2, 0], [0, 1, 2]):
+        signs = [(-1) ** sum(i >> (N - 1 - q) & 1 for q in qubits) for i in range(2**N)]
+        np.testing.assert_array_equal(matrix(parity(qubits)), np.diag(signs))
+    assert parity(range(200)).terms[0][0][-1] == (199, "Z")
+
+
+@pytest.mark.parametrize(
+    ("qubits", "message"),
+    [([], "list of qubits"), ("01", "list of qubits"), (3, "list of qubits"),
+     ([1, 1], "different qubits"), ([-1], "integer >= 0")],
+)  # fmt: skip
+def test_a_parity_of_no_qubits_is_refused(qubits: object, message: str) -> None:
+    with pytest.raises(CircuitError, match=message):
+        parity(qubits)  # type: ignore[arg-type]

@@ -14,6 +14,7 @@ from tn_qnn.cli.data import Samples, load_dataset, split
 from tn_qnn.cli.options import memory
 from tn_qnn.cli.tables import read_table
 from tn_qnn.errors import InputError
+from tn_qnn.train.updates import UPDATES
 
 TABLE = "a,b,kind\n1,2.5,x\n-3,4e2,y\n0,0,x\n1,1,y\n"
 
@@ -106,14 +107,23 @@ def test_a_configuration_survives_its_file(tmp_path):
     config = TrainConfig(
         data=str(tmp_path / 'quo"te\\ \u00fc\U0001f600\x7f\t.csv'),
         target="t=1 #", task="regression", ignore=("id", "na me"), ansatz="brickwork", layers=3,
-        encoding="iqp", steps=7, batch_size=3, directions=2, learning_rate=0.01, validate_every=9,
-        seed=5, test_share=0.5, validation_share=0.25, dtype="float64", backend="einsum",
-        search="auto", memory=4e9, threads=1,
+        encoding="iqp", steps=7, batch_size=3, directions=2, learning_rate=0.01, update="sgd",
+        validate_every=9, seed=5, test_share=0.5, validation_share=0.25, dtype="float64",
+        backend="einsum", search="auto", memory=4e9, threads=1,
     )  # fmt: skip
     config.save(tmp_path / "c.toml")
     assert read_config(tmp_path / "c.toml") == config
     TrainConfig("digits").save(tmp_path / "d.toml")
     assert read_config(tmp_path / "d.toml") == TrainConfig("digits")
+
+
+@pytest.mark.parametrize("name", UPDATES)
+def test_the_update_may_be_chosen(tmp_path, name):
+    (tmp_path / "c.toml").write_text(f'data = "digits"\nupdate = "{name}"\n')
+    assert make_config(str(tmp_path / "c.toml"), {}).update == name
+    (tmp_path / "c.toml").write_text('data = "digits"\nupdate = "lbfgs"\n')
+    with pytest.raises(InputError, match=f"update: invalid choice: 'lbfgs'.*{name}"):
+        make_config(str(tmp_path / "c.toml"), {})
 
 
 def test_the_command_line_overrides_the_file(tmp_path):

@@ -182,6 +182,9 @@ def _mathematics(api: Api) -> dict[str, Callable]:
     def clip(a: ArrayBase, a_min: Any, a_max: Any, out: Any = None) -> ArrayBase:
         return api.compute(np.clip, a, a_min, a_max, out=out)
 
+    def sinc(x: ArrayBase) -> ArrayBase:
+        return api.compute(np.sinc, x)
+
     def where(condition: ArrayBase, x: Any = None, y: Any = None) -> Any:
         if x is None and y is None:
             return condition.nonzero()
@@ -254,6 +257,18 @@ def _linalg(api: Api) -> dict[str, Callable]:
         values = api.library("cuSOLVER", lambda x: np.linalg.eigh(x, UPLO).eigenvalues, a)
         vectors = api.library("cuSOLVER", lambda x: np.linalg.eigh(x, UPLO).eigenvectors, a)
         return values, vectors
+
+    def svd(a: ArrayBase, full_matrices: bool = True) -> tuple[ArrayBase, ...]:
+        def part(k: int) -> Callable:
+            return lambda x: np.linalg.svd(x, full_matrices)[k]
+
+        left, values, right = (api.library("cuSOLVER", part(k), a) for k in range(3))
+        return left, values, right
+
+    def norm(x: ArrayBase, ord: Any = None, axis: Any = None, keepdims: bool = False) -> ArrayBase:
+        if ord is not None:
+            raise NotImplementedError("norm: only the Frobenius norm is in the stand-in")
+        return api.compute(lambda a: np.linalg.norm(a, axis=axis, keepdims=keepdims), x)
 
     return locals()
 

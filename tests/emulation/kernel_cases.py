@@ -10,7 +10,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..kernels import test_fill, test_gemm, test_readout, test_spsa, test_stage
+from ..kernels import (
+    test_fill,
+    test_gemm,
+    test_pull,
+    test_readout,
+    test_spsa,
+    test_stage,
+    test_sums,
+)
 from ..kernels.reference import LOCAL, VECTOR, Batch, one_step
 from .build import emulated, run_standalone
 from .compiler import KERNELS
@@ -42,6 +50,16 @@ def outputs(run: Callable) -> None:
     test_readout.test_outputs(run, 3, 20, "KPS", DTYPE)
 
 
+def sums(run: Callable) -> None:
+    """By warps and by single threads, in one launch."""
+    given = [test_sums.Sum(2, (2, 3, 37), "sks", 2), test_sums.Sum(3, (4, 1, 5), "skk")]
+    test_sums.verify(run, given, DTYPE)
+
+
+def gradients(run: Callable) -> None:
+    test_pull.test_gradients(run, (4, 3, 2, 37), DTYPE)
+
+
 def directions(run: Callable) -> None:
     test_spsa.test_directions_are_the_hosts_bits(run, 2, 3, 150)
 
@@ -55,6 +73,8 @@ CASES = {
     "gemm.cu": (large,),
     "fill.cu": (angles,),
     "readout.cu": (outputs,),
+    "sums.cu": (sums,),
+    "pull.cu": (gradients,),
     "spsa.cu": (directions, products),
 }
 

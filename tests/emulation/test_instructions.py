@@ -66,7 +66,9 @@ def model(rows: int, columns: int, left: int, right: int) -> tuple[int, int]:
 
 
 @compiled_here
-@pytest.mark.parametrize("source", ["stage.cu", "gemm.cu", "spsa.cu", "readout.cu"])
+@pytest.mark.parametrize(
+    "source", ["stage.cu", "gemm.cu", "spsa.cu", "readout.cu", "sums.cu", "pull.cu"]
+)
 def test_nothing_is_kept_in_local_memory(source):
     for name, lines in compiled(source).items():
         counts = operations(lines)

@@ -56,8 +56,17 @@ FAULTS = (
           "j < starts[e + 1];", "j <= starts[e + 1];", "bounds"),
     Fault("one output too many", "spsa.cu", "spsa.cu",
           "place < m * n;", "place <= m * n;", "bounds"),
+    Fault("one value too many", "sums.cu", "sums.cu",
+          "k < summed[4];", "k <= summed[4];", "result"),
+    Fault("one term too many", "pull.cu", "pull.cu",
+          "i < starts[j + 1];", "i <= starts[j + 1];", "bounds, result or wild"),
     Fault("the row below", "gemm.cu", "gemm.cu",
           "const int m = m0 + EACH", "const int m = m0 + 1 + EACH", "result"),
+    # Threads of a warp do not add up what they have.
+    Fault("half a warp's sums", "sums.cu", "sums.cu",
+          "int bits = 16;", "int bits = 8;", "result"),
+    Fault("a warp's gradient", "pull.cu", "pull.cu",
+          "if (lane == 0) gradient", "gradient", "race, result"),
     # Something is read that was never written.
     Fault("the last step's row", "stage.cu", "stage.cu",
           "i < part.steps; i += groups", "i < part.steps - 1; i += groups", "bounds"),
@@ -76,6 +85,10 @@ FAULTS = (
     Fault("stride of samples", "readout.cu", "readout.cu",
           "arena + p * stride_p + s * stride_s", "arena + p * stride_s + s * stride_p",
           "bounds"),
+    Fault("stride of the sums", "sums.cu", "sums.cu",
+          "to += place * kept[3 * axis + 2]", "to += place * kept[3 * axis + 1]", "result or wild"),
+    Fault("stride of sets", "pull.cu", "pull.cu",
+          "p * stride_p;", "p * stride_c;", "result or wild"),
 )  # fmt: skip
 PAIRS = [(fault, how) for fault in FAULTS for how in fault.caught.split(", ")]
 

@@ -35,8 +35,9 @@ NAMES = np.array(["setosa", "versicolor", "virginica"])
     [
         QNNClassifier(steps=100, directions=8, threads=1),
         QNNRegressor(steps=300, directions=8, threads=1),
+        QNNClassifier(steps=50, head="linear", estimator="exact", threads=1),
     ],
-    ids=["classifier", "regressor"],
+    ids=["classifier", "regressor", "head"],
 )
 def test_scikit_learns_own_checks(estimator):
     results = check_estimator(

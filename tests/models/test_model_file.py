@@ -70,7 +70,8 @@ def circuits(draw, num_qubits=5):
             circuit.unitary(np.linalg.qr(matrix)[0], order[:k])
         else:
             make = tq.orthogonal if kind == "orthogonal" else tq.unitary
-            circuit.block(make(f"U{len(circuit)}"), order[: draw(st.integers(1, 3))])
+            chart = draw(st.sampled_from(["exponential", "entries"]))
+            circuit.block(make(f"U{len(circuit)}", chart), order[: draw(st.integers(1, 3))])
     return circuit
 
 
@@ -269,9 +270,11 @@ def part(*path, value):
         (op(1, ["cx", [1, 1]]), "repeated"),
         (op(1, ["unitary", [1], [1, 0, 0, 2], [0] * 4]), "not unitary"),
         (op(1, ["unitary", [1], [1, 0, 0], [0] * 4]), "4 entries expected"),
-        (op(1, ["unitary", list(range(30)), [1], [0]]), "1 to 4 qubits"),
+        (op(1, ["unitary", list(range(30)), [1], [0]]), "1 to 6 qubits"),
         (op(1, ["block", [1], 3, "orthogonal"]), "block name"),
         (op(1, ["block", [1], "V", "magic"]), "one of orthogonal, unitary"),
+        (op(1, ["block", [1], "V", "unitary", "polar"]), "chart: 'exponential' or 'entries'"),
+        (op(1, ["block", [1], "V", "unitary", "entries", 1]), "4 entries expected, not 6"),
         (op(1, "h"), "array expected"),
         (op(1, []), "angles"),
         (part("model", "circuits", "circuits", 0, 0, value=10**9), "whole number"),

@@ -27,7 +27,8 @@ from tn_qnn.circuit.observables import (
 )
 from tn_qnn.circuit.slots import feature, weight
 from tn_qnn.errors import BackendError
-from tn_qnn.models.qnn import QNN, expectation
+from tn_qnn.models.expectation import expectation
+from tn_qnn.models.qnn import QNN
 
 from ..circuits import (
     REAL_GATES,

@@ -18,7 +18,8 @@ from tn_qnn.errors import (
     PlanError,
     TnQnnError,
 )
-from tn_qnn.models.qnn import QNN, expectation
+from tn_qnn.models.expectation import expectation
+from tn_qnn.models.qnn import QNN
 
 
 def circuit() -> Circuit:

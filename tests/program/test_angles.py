@@ -86,3 +86,35 @@ def test_on_a_device_the_same_bits_and_the_tables_go_there_once(
     sent = counters.to_device
     np.testing.assert_array_equal(table.evaluate(*there).get(), table.evaluate(weights, features))
     assert isinstance(found, cupy.ndarray) and counters.to_device == sent
+
+
+# --- back
+
+
+@given(st.integers(0, 10**6), st.integers(1, 4), st.integers(1, 3))
+def test_derivatives_against_differences(seed: int, rows: int, cones: int) -> None:
+    """Of degree two at most in each weight: central differences are exact."""
+    rng = np.random.default_rng(seed)
+    angles = [[random_angle(rng) for _ in range(cones)] for _ in range(rows)]
+    table = angle_table(labels_of(angles, False), angles, INDEX)
+    weights, features = rng.normal(size=(2, 4)), rng.normal(size=(3, 3))
+    by_angles = rng.normal(size=table.evaluate(weights, features).shape)
+    by_angles = np.broadcast_to(by_angles, (*by_angles.shape[:2], 2, by_angles.shape[3]))
+    gradient = np.ones((2, 4))
+    table.pull_back(by_angles, weights, features, gradient)
+    for i in range(4):
+        moved = 0.5 * (np.arange(4) == i)
+        change = table.evaluate(weights + moved, features)
+        change = change - table.evaluate(weights - moved, features)
+        want = (by_angles * change).sum(axis=(0, 1, 3))
+        np.testing.assert_allclose(gradient[:, i], 1 + want, atol=1e-10)
+
+
+def test_derivatives_of_powers_and_of_frozen_weights() -> None:
+    a, b, x = weight("w0"), weight("w1"), feature(0)
+    table = angle_table(("p", "s"), [[a * a * a * b + 2 * a * x], [b * x]], {"w0": 0}, {"w1": 3.0})
+    weights, features = np.array([[2.0], [5.0]]), np.array([[1.0], [10.0]])
+    by_angles = np.ones((2, 1, 2, 2))
+    gradient = np.zeros((2, 1))
+    table.pull_back(by_angles, weights, features, gradient)
+    np.testing.assert_allclose(gradient[:, 0], [9 * 4.0 * 2 + 22, 9 * 25.0 * 2 + 22])

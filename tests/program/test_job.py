@@ -10,7 +10,8 @@ from tn_qnn.circuit.circuit import Circuit
 from tn_qnn.circuit.observables import X, Y, Z, density_matrix, unpack_density
 from tn_qnn.circuit.slots import feature, weight
 from tn_qnn.program.compile import compile_program
-from tn_qnn.program.job import Job, Scatter, block_slot_values, make_job
+from tn_qnn.program.job import Job, Scatter, make_job
+from tn_qnn.program.tensor_weights import block_slot_values
 
 from ..circuits import batches, plan_for
 
@@ -63,16 +64,16 @@ def test_matrices_of_blocks(per_sample: bool) -> None:
     circuit = Circuit(4).rx(weight("first"), 0)
     circuit.block(unitary("A"), [0, 1]).block(unitary("B"), [2, 3])
     job = job_of(circuit.rx(weight("last"), 2), [X(1), X(3)][:1])
-    (table,) = {id(t): t for t in job.blocks.values()}.values()
+    (table,) = job.blocks
     rng = np.random.default_rng(0)
     weights = rng.normal(
         size=(2, 3, len(circuit.weights)) if per_sample else (2, len(circuit.weights))
     )
     found = table.matrices(weights)
-    assert found.shape == (1, 2, 3 if per_sample else 1, 4, 4)
+    assert found.shape == (1, 1, 2, 3 if per_sample else 1, 4, 4)
     columns = [circuit.weights.index(f"A[{i}]") for i in range(16)]
     want = block_matrices(weights[..., columns], 2, False)
-    np.testing.assert_array_equal(found[0], want if per_sample else want[:, None])
+    np.testing.assert_array_equal(found[0, 0], want if per_sample else want[:, None])
 
 
 def test_slots_of_blocks_interleave_outputs_and_inputs() -> None:
@@ -109,6 +110,52 @@ def test_addends_of_one_output_come_in_their_order() -> None:
         np.testing.assert_array_equal(out, want)
 
 
+# --- back: derivatives by the values
+
+
+def test_scatter_back_is_the_adjoint_of_the_sums() -> None:
+    rng = np.random.default_rng(4)
+    outputs, values = rng.integers(0, 7, 40), rng.integers(0, 12, 40)
+    scatter = Scatter(outputs, values, rng.normal(size=40), ())
+    slopes, found = rng.normal(size=(7, 2, 5)), rng.normal(size=(4, 3, 2, 5))
+    out = np.zeros((7, 2, 5))
+    scatter.add(found, out)
+    back = scatter.pull_back(slopes, 4, 3)
+    assert back.shape == found.shape and back.dtype == float
+    np.testing.assert_allclose((back * found).sum(), (slopes * out).sum())
+
+
+@pytest.mark.parametrize("qubits", [1, 2])
+def test_scatter_back_of_density_matrices(qubits: int) -> None:
+    """``Re sum(derivative * change)`` for a change that is Hermitian, and itself so."""
+    rng = np.random.default_rng(qubits)
+    d, cones = 2**qubits, 2
+    scatter = Scatter(np.zeros(0, int), np.zeros(0, int), np.zeros(0), (d * d, 0))
+    raw = rng.normal(size=(d, d, cones, 3, 4)) + 1j * rng.normal(size=(d, d, cones, 3, 4))
+    change = (raw + raw.swapaxes(0, 1).conj()).reshape(d * d, cones, 3, 4)
+    out = np.zeros((2 * d * d, 3, 4))
+    scatter.add(change, out)
+    slopes = rng.normal(size=out.shape)
+    back = scatter.pull_back(slopes, d * d, cones)
+    np.testing.assert_allclose((back * change).real.sum(), (slopes * out).sum())
+    matrix = back.reshape(d, d, cones, 3, 4)
+    np.testing.assert_allclose(matrix, matrix.swapaxes(0, 1).conj())
+
+
+def test_seeds_are_summed_over_labels_that_the_output_lacks() -> None:
+    slopes = np.random.default_rng(0).normal(size=(2, 1, 5))
+    wide = Circuit(4).ry(weight("a"), 0).cx(0, 1).ry(weight("b"), 2).cx(2, 3)
+    no_data = job_of(wide, [Z(1), 2.0 * Z(3)])
+    assert no_data.program.slots[no_data.program.output].labels == ("c", "p")
+    np.testing.assert_allclose(
+        no_data.seed(slopes)[0, :, 0, 0], [1.0, 2.0] * slopes[:, 0].sum(axis=-1)
+    )
+    alike = Circuit(4).ry(weight("a"), 0).rx(feature(0), 0).ry(weight("a"), 2).rx(feature(0), 2)
+    same = job_of(alike, [Z(0), 2.0 * Z(2)])
+    assert (same.cones, same.program.slots[same.program.output].labels) == (2, ("p", "s"))
+    np.testing.assert_allclose(same.seed(slopes)[0, 0, 0], slopes[0, 0] + 2.0 * slopes[1, 0])
+
+
 # --- on a device ----------------------------------------------------------------------------
 
 
@@ -138,7 +185,7 @@ def test_scatter_on_a_device(cupy: Any) -> None:
 def test_blocks_on_a_device(cupy: Any, make: Any, per_sample: bool) -> None:
     circuit = Circuit(4).h(0).h(1).block(make("A"), [0, 1]).rx(0.3, 1)
     job = job_of(circuit, [X(1)])
-    (table,) = {id(t): t for t in job.blocks.values()}.values()
+    (table,) = job.blocks
     weights = np.random.default_rng(0).normal(
         size=(2, 3, len(circuit.weights)) if per_sample else (2, len(circuit.weights))
     )

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from tn_qnn.train.protocol import LocalOutputs
+
 
 class CosineModel:
     """f_k(w, x) = product over i in cone k of cos(w_i + x . phases[:, i])."""
@@ -14,6 +16,7 @@ class CosineModel:
         self.weight_names = tuple(f"w{i}" for i in range(self.num_weights))
         self.signature = f"cosine {self.credit.astype(int).tolist()} {seed}"
         self.phases = np.random.default_rng(seed).normal(size=(2, self.num_weights))
+        self.frequencies = tuple((1.0,) if any(cone) else () for cone in self.credit.T)
         self.dtype = dtype
         self.calls = []
 
@@ -32,6 +35,28 @@ class CosineModel:
         ]
         products = np.stack([r.prod(axis=-1) for r in rest], axis=-1)
         return -np.sin(angles) * products * self.credit
+
+    def pull_back(self, weights, X, slopes):
+        """Outputs, and sum over samples and outputs of slope times derivative."""
+        outputs = self(weights, X)
+        back = slopes(outputs, slice(0, len(X)))
+        return outputs, np.einsum("sk,skw->w", back, self.gradient(weights, X))
+
+    def local_outputs(self, weights, X, sets):
+        """Outputs where one cosine of one output has another weight; each output is a part."""
+        outputs = self(weights, X)
+
+        def turned():
+            for k, cone in enumerate(self.credit):
+                own = np.flatnonzero(cone)
+                angles = np.tile(weights[own], (len(own), len(sets), 1))
+                angles[np.arange(len(own)), :, np.arange(len(own))] = sets[:, own].T
+                cosines = np.cos(angles[:, :, None] + X @ self.phases[:, own])
+                moved = np.tile(outputs, (len(own), len(sets), 1, 1))
+                moved[..., k] = cosines.prod(axis=-1)
+                yield LocalOutputs(slice(0, len(X)), moved, np.arange(len(own)), own)
+
+        return outputs, turned()
 
 
 CHAIN = [[1, 1, 0, 0, 0], [0, 1, 1, 1, 0], [0, 0, 0, 1, 1]]  # overlapping cones

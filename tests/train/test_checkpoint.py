@@ -12,13 +12,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cosine_model import CHAIN, CosineModel, samples
-from train_toy import STEPS, train
+from train_toy import RULES, STEPS, train
 
 from tn_qnn.errors import CheckpointError, InputError
 from tn_qnn.rng import permutation, stream_key
-from tn_qnn.train import SGD, SPSA, Adam, Momentum, Trainer, cross_entropy
+from tn_qnn.train import (
+    SPSA,
+    Adam,
+    Blocking,
+    Momentum,
+    Trainer,
+    TrustRegion,
+    cross_entropy,
+    get_update,
+)
 from tn_qnn.train import checkpoint as checkpoint_module
 from tn_qnn.train.checkpoint import load_checkpoint, save_checkpoint
+from tn_qnn.train.updates import UPDATES
 
 SCRIPT = Path(__file__).with_name("train_toy.py")
 SOURCE = Path(__file__).parents[2]
@@ -65,13 +75,14 @@ def kill_and_resume(tmp_path, update, kills, seed):
     return steps
 
 
-def test_killed_runs_end_in_the_same_bits(tmp_path):
-    kill_and_resume(tmp_path, "adam", kills=2, seed=1)
+@pytest.mark.parametrize("update", ["adam", "blocking", "exact"])
+def test_killed_runs_end_in_the_same_bits(tmp_path, update):
+    kill_and_resume(tmp_path, update, kills=2, seed=1)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(4))
-@pytest.mark.parametrize("update", ["sgd", "momentum", "adam"])
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("update", RULES)
 def test_runs_killed_many_times_end_in_the_same_bits(tmp_path, update, seed):
     steps = kill_and_resume(tmp_path, update, kills=4, seed=seed)
     assert steps == sorted(steps)
@@ -127,17 +138,22 @@ def fit(trainer, folder, X=X, y=Y, **options):
     return trainer.fit(X, y, **settings | options)
 
 
-@pytest.mark.parametrize("update", [SGD(), Momentum(), Adam()], ids=repr)
+@pytest.mark.parametrize(
+    "update",
+    [*map(get_update, UPDATES), TrustRegion("momentum", 0.02, "l2"), Blocking(Momentum())],
+    ids=repr,
+)
 @pytest.mark.parametrize("at", [0, 1, 17])
 def test_interrupted_runs_end_in_the_same_bits(tmp_path, update, at):
     class Interrupted(CosineModel):
         def __call__(self, weights, X):
-            if len(self.calls) == first + at:
+            if len(self.calls) == first + calls_a_step * at:
                 self.calls.append("interrupted")
                 raise KeyboardInterrupt
             return super().__call__(weights, X)
 
     first = 0 if update.scale_free else SPSA().calibration
+    calls_a_step = 2 if isinstance(update, Blocking) else 1
     whole = fit(toy(update=update), None, steps=30)
     trainer = toy(Interrupted(CHAIN), update=update)
     part = fit(trainer, tmp_path, steps=30)

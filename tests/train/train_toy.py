@@ -6,9 +6,18 @@ from pathlib import Path
 
 from cosine_model import BLOCKS, CosineModel, samples
 
-from tn_qnn.train import SPSA, EarlyStopping, Trainer
+from tn_qnn.train import SPSA, Blocking, EarlyStopping, ExactGradient, Trainer, TrustRegion
+from tn_qnn.train.updates import UPDATES
 
 STEPS = 150
+#: What may be trained by, by the words of a command line.
+RULES = {name: name for name in UPDATES} | {
+    "trust region": TrustRegion("momentum", 0.03, "l2"),
+    "blocking": Blocking(TrustRegion("amsgrad", 0.2)),
+    "exact": "momentum",
+}
+#: A warm-up, then half a wave; the run is killed in both.
+GAINS = {"schedule": "cosine", "warmup": 40, "final": 0.1, "first_step": 0.3}
 
 
 class SlowModel(CosineModel):
@@ -26,7 +35,9 @@ def train(folder, update, pause=0.0, resume=False):
     model = SlowModel(BLOCKS)
     model.pause = pause
     X, y = samples(50, classes=4)
-    trainer = Trainer(model, "cross_entropy", SPSA(directions=2), update, seed=5)
+    gains = GAINS if update == "blocking" else {}
+    estimator = ExactGradient(0.05) if update == "exact" else SPSA(directions=2, **gains)
+    trainer = Trainer(model, "cross_entropy", estimator, RULES[update], seed=5)
     return trainer.fit(
         X[10:],
         y[10:],
@@ -36,7 +47,7 @@ def train(folder, update, pause=0.0, resume=False):
         validation=(X[:10], y[:10]),
         validate_every=9,
         class_weight="balanced",
-        callbacks=[EarlyStopping(patience=100)],
+        callbacks=[EarlyStopping(patience=100, restore_best=False)],  # the last weights count
         checkpoint=folder,
         checkpoint_every=4,
         resume=resume,

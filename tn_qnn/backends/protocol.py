@@ -46,6 +46,40 @@ class Executor(Protocol):
             Shape (K, P, S), of the same module as the features.
         """
 
+    def pull_back(self, weights: Any, features: Any, slopes: Any, gradient: Any) -> None:
+        """Sweep back, and add the derivative of a loss by the weights.
+
+        For a job whose program has a reverse sweep. Right after :meth:`accumulate` with the same
+        arrays the values that it left behind are used; else they are worked out again.
+
+        Parameters
+        ----------
+        weights, features
+            Shape (P, W) and (S, F), as for :meth:`accumulate`.
+        slopes
+            Derivatives of the loss by the outputs, shape (K, P, S), float64.
+        gradient
+            Shape (P, W), float64, is added to.
+        """
+
+    def local_forms(
+        self, weights: NDArray[np.float64], features: NDArray[np.float64]
+    ) -> tuple[NDArray[Any], ...]:
+        """What each pair of a program with local forms makes of its angle, all else as it is.
+
+        Parameters
+        ----------
+        weights, features
+            Shape (1, W) and (S, F).
+
+        Returns
+        -------
+        tuple of ndarray
+            For every form of the program M, so that term k of the job's values is ``t^T M[k] t``
+            with t the first R of (cos, sin, 1) of the angle, the bra's on the left; shape
+            (terms, R, R, C or 1, 1, S or 1), float64, or complex128 for an open readout.
+        """
+
     def forecast(self, sets: int, samples: int) -> int:
         """Bytes that a run over a batch of that size holds, beside its arguments."""
 

@@ -1,23 +1,35 @@
 """Tensor-valued weights: a whole unitary or real orthogonal matrix as one trainable block.
 
-A block on k qubits is ``exp(G)`` with G anti-Hermitian (unitary) or skew-symmetric
-(orthogonal). Its coordinates, the independent entries of G, are its weights: free real
-numbers, zero for the identity, so that every trainer can move them.
+Its weights are coordinates of the matrix in one of two charts, free real numbers in both, so that
+every trainer can move them: the generator ("exponential"), zero for the identity, or the entries
+("entries"), made unitary by the polar factor, for steps along a gradient.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
 from typing import Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
-from tn_qnn.arrays import Array, array_module, beside
+from tn_qnn.circuit.block_charts import (
+    Chart,
+    block_gradient,
+    block_matrices,
+    check_chart,
+    num_coordinates,
+)
 from tn_qnn.errors import CircuitError
 
-MAX_BLOCK_QUBITS = 4
+__all__ = [
+    "MAX_BLOCK_QUBITS",
+    "Block",
+    "Chart",
+    "block_gradient",
+    "block_matrices",
+    "orthogonal",
+    "unitary",
+]
+
+MAX_BLOCK_QUBITS = 6  # four indices of a bond of dimension 8
 
 
 @dataclass(frozen=True)
@@ -29,11 +41,15 @@ class Block:
     name
         Its weights are called ``name[0]``, ``name[1]``, ...
     kind
-        "orthogonal" (real, determinant 1) or "unitary".
+        "orthogonal" (real) or "unitary". The exponential chart reaches the orthogonal matrices
+        of determinant 1, the entries all.
+    chart
+        What the weights are: "exponential" or "entries".
     """
 
     name: str
     kind: Literal["orthogonal", "unitary"]
+    chart: Chart = "exponential"
 
     @property
     def real(self) -> bool:
@@ -41,96 +57,65 @@ class Block:
         return self.kind == "orthogonal"
 
     def num_weights(self, num_qubits: int) -> int:
-        """d(d-1)/2 for an orthogonal block of dimension d, d*d for a unitary one."""
-        d = 2**num_qubits
-        return d * (d - 1) // 2 if self.real else d * d
+        """Of dimension d: d(d-1)/2 orthogonal, d*d unitary; as entries d*d and 2*d*d."""
+        return num_coordinates(num_qubits, self.real, self.chart)
 
     def weights(self, num_qubits: int) -> tuple[str, ...]:
         """Names of the coordinates, in order."""
         return tuple(f"{self.name}[{i}]" for i in range(self.num_weights(num_qubits)))
 
 
-@cache
-def generator_basis(num_qubits: int, real: bool) -> NDArray[np.complex128]:
-    """Hermitian matrices H_i with ``U = exp(i sum_i w_i H_i)``; shape (weights, d, d)."""
-    d = 2**num_qubits
-    rows, columns = np.triu_indices(d, 1)
-    skew = np.zeros((len(rows), d, d), dtype=complex)
-    index = np.arange(len(rows))
-    skew[index, rows, columns] = -1j
-    skew[index, columns, rows] = 1j
-    if real:
-        return skew
-    symmetric = np.abs(skew).astype(complex)
-    diagonal = np.zeros((d, d, d), dtype=complex)
-    diagonal[np.arange(d), np.arange(d), np.arange(d)] = 1
-    return np.concatenate([skew, symmetric, diagonal])
-
-
-@dataclass(frozen=True, eq=False)
-class _Basis:
-    matrices: NDArray[np.complex128]
-
-
-@cache
-def _basis(num_qubits: int, real: bool) -> _Basis:
-    return _Basis(generator_basis(num_qubits, real))
-
-
-def block_matrices(coordinates: Array, num_qubits: int, real: bool) -> Array:
-    """The matrices of a block.
+def orthogonal(name: str, chart: Chart = "exponential") -> Block:
+    """A trainable real orthogonal block, to be placed by ``Circuit.block``.
 
     Parameters
     ----------
-    coordinates
-        Shape (..., weights), float; NumPy or CuPy.
-    num_qubits
-        k; the dimension is d = 2**k.
-    real
-        Orthogonal (real) or unitary (complex).
+    name
+        Prefix of its weights.
+    chart
+        "exponential": the weights are the d(d-1)/2 coordinates of the generator, zero for the
+        identity; "entries": the d*d entries of the matrix, row by row.
 
-    Returns
-    -------
-    array
-        Shape (..., d, d); ``exp(i H)`` through the eigenvectors of the Hermitian H. Of the same
-        module; CuPy's eigenvectors come from cuSOLVER, which a CUDA graph cannot capture.
+    Raises
+    ------
+    CircuitError
+        For a name or chart that is not legal.
 
     Examples
     --------
-    >>> block_matrices(np.zeros(6), 2, real=True).shape
-    (4, 4)
+    >>> orthogonal("U").num_weights(2), orthogonal("U", chart="entries").num_weights(2)
+    (6, 16)
     """
-    xp = array_module(coordinates)
-    basis = beside(_basis(num_qubits, real), coordinates).matrices
-    hermitian = xp.tensordot(coordinates.astype(float), basis, axes=1)
-    values, vectors = xp.linalg.eigh(hermitian)
-    out = (vectors * xp.exp(1j * values)[..., None, :]) @ vectors.conj().swapaxes(-1, -2)
-    return xp.ascontiguousarray(out.real) if real else out
+    return _checked(Block(name, "orthogonal", chart))
 
 
-def orthogonal(name: str) -> Block:
-    """A trainable real orthogonal block, to be placed by ``Circuit.block``.
-
-    Examples
-    --------
-    >>> orthogonal("U").num_weights(2)
-    6
-    """
-    return Block(_checked(name), "orthogonal")
-
-
-def unitary(name: str) -> Block:
+def unitary(name: str, chart: Chart = "exponential") -> Block:
     """A trainable unitary block, to be placed by ``Circuit.block``.
 
+    Parameters
+    ----------
+    name
+        Prefix of its weights.
+    chart
+        "exponential": the weights are the d*d coordinates of the generator, zero for the
+        identity; "entries": real parts, then imaginary parts of the matrix, row by row.
+
+    Raises
+    ------
+    CircuitError
+        For a name or chart that is not legal.
+
     Examples
     --------
-    >>> unitary("U").num_weights(1)
-    4
+    >>> unitary("U").num_weights(1), unitary("U", chart="entries").num_weights(1)
+    (4, 8)
     """
-    return Block(_checked(name), "unitary")
+    return _checked(Block(name, "unitary", chart))
 
 
-def _checked(name: str) -> str:
+def _checked(block: Block) -> Block:
+    name = block.name
     if not isinstance(name, str) or not name or "[" in name:
         raise CircuitError(f"block name: a non-empty string without '[', not {name!r}")
-    return name
+    check_chart(block.chart)
+    return block

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from numbers import Integral
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -22,6 +22,9 @@ from tn_qnn.circuit.gates import (
 )
 from tn_qnn.circuit.slots import Expr, as_expr, weight
 from tn_qnn.errors import CircuitError
+
+if TYPE_CHECKING:
+    from tn_qnn.circuit.synthesis.decompose import Decomposition
 
 MAX_QUBITS = 10_000_000
 
@@ -87,7 +90,9 @@ class Operation:
             return self.array
         if self.block is not None:
             values = np.array([weight(name).evaluate(weights, ()) for name in self.weights])
-            return block_matrices(values, len(self.qubits), self.block.real).astype(complex)
+            block = self.block
+            found = block_matrices(values, len(self.qubits), block.real, block.chart)
+            return found.astype(complex)
         return self.record.matrix([p.evaluate(weights, features) for p in self.params])
 
     def inverse(self) -> Operation:
@@ -135,7 +140,7 @@ class Circuit:
             raise CircuitError(f"num_qubits: 1 to {MAX_QUBITS} were expected, not {num_qubits}")
         self.num_qubits = int(num_qubits)
         self._operations: list[Operation] = []
-        self._blocks: dict[str, tuple[str, int]] = {}  # kind and size of each block by name
+        self._blocks: dict[str, tuple[str, str, int]] = {}  # kind, chart and size by name
 
     @property
     def operations(self) -> tuple[Operation, ...]:
@@ -177,7 +182,7 @@ class Circuit:
         return self.append("mcphase", qubits, (lam,))
 
     def unitary(self, matrix: ArrayLike, qubits: Sequence[int]) -> Circuit:
-        """Append an arbitrary unitary on one to four qubits.
+        """Append an arbitrary unitary on one to six qubits.
 
         Parameters
         ----------
@@ -204,19 +209,19 @@ class Circuit:
         return self
 
     def block(self, block: Block, qubits: Sequence[int]) -> Circuit:
-        """Append a tensor-valued weight (``orthogonal`` or ``unitary``) on up to four qubits."""
+        """Append a tensor-valued weight (``orthogonal`` or ``unitary``) on up to six qubits."""
         if not isinstance(block, Block):
             raise CircuitError(f"block: orthogonal(name) or unitary(name) expected, not {block!r}")
         _check_sequence("block", qubits)
         if not 1 <= len(qubits) <= MAX_BLOCK_QUBITS:
             raise CircuitError(f"block: 1 to {MAX_BLOCK_QUBITS} qubits, not {len(qubits)}")
         new = Operation("block", self._checked("block", qubits), block=block)
-        size = (block.kind, len(new.qubits))
+        size = (block.kind, block.chart, len(new.qubits))
         if self._blocks.setdefault(block.name, size) != size:
-            kind, count = self._blocks[block.name]
+            kind, chart, count = self._blocks[block.name]
             raise CircuitError(
-                f"block: {block.name!r} is {kind} on {count} qubits already; a weight has one"
-                " kind and size: give this one another name"
+                f"block: {block.name!r} is {kind} on {count} qubits in the chart {chart!r}"
+                " already; a weight has one kind, chart and size: give this one another name"
             )
         self._operations.append(new)
         return self
@@ -309,6 +314,15 @@ class Circuit:
                 params = tuple(p.bind(values, columns) for p in op.params)
                 bound.append(replace(op, params=params))
         return self._with(bound)
+
+    def decomposed(self, weights: Mapping[str, float] | None = None) -> Decomposition:
+        """Matrices and blocks as one- and two-qubit gates, with fidelity and counts.
+
+        See :func:`tn_qnn.circuit.synthesis.decompose.decomposed`.
+        """
+        from tn_qnn.circuit.synthesis.decompose import decomposed
+
+        return decomposed(self, weights)
 
     @property
     def weights(self) -> tuple[str, ...]:

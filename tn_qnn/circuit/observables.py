@@ -150,6 +150,22 @@ def I() -> PauliSum:  # noqa: E743
     return PauliSum((((), 1.0 + 0j),))
 
 
+def parity(qubits: Sequence[int]) -> PauliSum:
+    """The parity of some qubits: Z on each, 1 where an even number of them reads 1, else -1.
+
+    Examples
+    --------
+    >>> print(parity([0, 2, 3]))
+    Z0*Z2*Z3
+    """
+    if isinstance(qubits, str) or not hasattr(qubits, "__len__") or not len(qubits):
+        raise CircuitError(f"parity: a list of qubits expected, not {qubits!r}")
+    string = tuple(sorted((_check_qubit(q), "Z") for q in qubits))
+    if len(set(string)) != len(string):
+        raise CircuitError(f"parity: different qubits expected, not {tuple(qubits)}")
+    return PauliSum(((string, 1.0 + 0j),))
+
+
 def projector(bits: Mapping[int, int]) -> Projector:
     """The probability of reading ``bits[q]`` on each qubit q.
 
@@ -206,6 +222,19 @@ def unpack_density(outputs: NDArray[np.float64]) -> NDArray[np.complex128]:
     upper = np.triu(packed) - 1j * np.swapaxes(np.tril(packed, -1), -1, -2)
     diagonal = np.einsum("...ii->...i", packed)[..., None] * np.eye(d)
     return upper + np.swapaxes(upper.conj(), -1, -2) - diagonal
+
+
+def output_bounds(observable: Observable) -> tuple[float, ...]:
+    """Bounds of the magnitudes of an observable's outputs, one each.
+
+    Examples
+    --------
+    >>> output_bounds(X(0) - 0.5 * Z(1)), output_bounds(density_matrix([0]))
+    ((1.5,), (1.0, 1.0, 1.0, 1.0))
+    """
+    if isinstance(observable, PauliSum):
+        return (sum(abs(coefficient) for _, coefficient in observable.terms),)
+    return (1.0,) * (4 ** len(observable.qubits) if isinstance(observable, DensityMatrix) else 1)
 
 
 def check_observable(observable: object, num_qubits: int) -> Observable:

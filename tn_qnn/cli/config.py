@@ -8,15 +8,25 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NoReturn
 
 from tn_qnn.cli.options import Parser, add_engine, count, positive, seed, share
 from tn_qnn.errors import InputError
 from tn_qnn.files import write_atomic
 from tn_qnn.models.assemble import ANSATZE, ENCODINGS
+from tn_qnn.models.choices import ESTIMATORS
+from tn_qnn.train.gains import SCHEDULES
+from tn_qnn.train.updates import UPDATES
 
 DIGITS = "digits"
 TASKS = ("classification", "regression")
+#: What a model of the digits changes of the defaults, where an option does not say otherwise.
+PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType({
+    "trees": {},
+    "wide": {"estimator": "exact", "schedule": "cosine", "steps": 1600, "learning_rate": 0.02},
+})  # fmt: skip
+CIRCUIT = ("ansatz", "layers", "encoding")
 
 
 @dataclass(frozen=True)
@@ -33,9 +43,13 @@ class TrainConfig:
         "classification" or "regression"; None: decided by the target column.
     ignore
         Columns that are no features.
+    model
+        Of digits: "trees" or "wide".
     ansatz, layers, encoding
         Of the circuit; layers None: the ansatz's own number.
-    steps, batch_size, directions, learning_rate, validate_every, seed
+    estimator, schedule
+        Of the gradient, and of its gain; schedule None: the estimator's own.
+    steps, batch_size, directions, learning_rate, update, validate_every, seed
         Of the training.
     test_share, validation_share
         Share of all samples that is held out for the test, and of the rest for validation.
@@ -47,13 +61,17 @@ class TrainConfig:
     target: str | None = None
     task: str | None = None
     ignore: tuple[str, ...] = ()
+    model: str = "trees"
     ansatz: str = "tree"
     layers: int | None = None
     encoding: str = "angle"
+    estimator: str = "spsa"
+    schedule: str | None = None
     steps: int = 2000
     batch_size: int = 64
     directions: int = 16
     learning_rate: float = 0.05
+    update: str = "adam"
     validate_every: int = 50
     seed: int = 0
     test_share: float = 0.25
@@ -90,14 +108,21 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--validation-share", "share of the rest held out for validation (default: 0.1)",
         type=share, metavar="SHARE")  # fmt: skip
     group = parser.add_argument_group("circuit")
+    add("--model", "of digits: trees, one a class (default), or wide: four trees of bond"
+        " dimension 4 and a linear head, by the exact gradient",
+        choices=tuple(PRESETS))  # fmt: skip
     add("--ansatz", ", ".join(ANSATZE), choices=tuple(ANSATZE), metavar="NAME")
     add("--layers", "of an ansatz that has layers", type=count, metavar="N")
     add("--encoding", "default: angle", choices=sorted(ENCODINGS))
     group = parser.add_argument_group("training")
-    add("--steps", "default: 2000", type=count, metavar="N")
+    add("--estimator", "of the gradient (default: spsa; wide: exact)", choices=tuple(ESTIMATORS))
+    add("--schedule", "how the learning rate falls (default: the estimator's own)",
+        choices=SCHEDULES)  # fmt: skip
+    add("--steps", "default: 2000; wide: 1600", type=count, metavar="N")
     add("--batch-size", "samples a step (default: 64)", type=count, metavar="N")
     add("--directions", "random directions a step (default: 16)", type=count, metavar="N")
-    add("--learning-rate", "default: 0.05", type=positive, metavar="RATE")
+    add("--learning-rate", "default: 0.05; wide: 0.02", type=positive, metavar="RATE")
+    add("--update", "rule of the steps (default: adam)", choices=tuple(UPDATES))
     add("--validate-every", "steps (default: 50)", type=count, metavar="N")
     add("--seed", "of split, weights, minibatches and directions (default: 0)", type=seed,
         metavar="N")  # fmt: skip
@@ -117,12 +142,18 @@ def make_config(data: str, given: Mapping[str, Any]) -> TrainConfig:
     if data != DIGITS and data.lower().endswith(".toml"):
         config = changed(read_config(Path(data)), options)
     else:
-        config = TrainConfig(data, **_frozen(options))
+        preset = PRESETS[options.get("model", "trees")]
+        config = TrainConfig(data, **{**preset, **_frozen(options)})
     if config.data == DIGITS:
         unwanted = [n for n in ("target", "task", "ignore") if getattr(config, n)]
         if unwanted:
             raise InputError(f"--{unwanted[0]}: digits has its own; leave it out")
+        fixed = [n for n in CIRCUIT if getattr(config, n) != getattr(TrainConfig, n)]
+        if config.model == "wide" and fixed:
+            raise InputError(f"--{fixed[0]}: the wide model has its own; leave it out")
         return config
+    if config.model != "trees":
+        raise InputError(f"--model: {config.model} is a model of the digits; leave it out")
     if config.target is None:
         raise InputError(f"--target: say which column of {config.data} is to be learnt")
     return replace(config, data=str(Path(config.data).absolute()))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from tn_qnn.backends import BACKENDS
 
 if TYPE_CHECKING:
-    from tn_qnn.models.qnn import QNN
+    from tn_qnn.models.head import Model
 
 SEARCHES = ("fast", "auto", "long")
 #: Names a user may give a precision, and the precision of planes that they mean.
@@ -142,7 +142,7 @@ def given_options(args: argparse.Namespace, names: Sequence[str] = MACHINE) -> d
     return {name: getattr(args, name) for name in names if hasattr(args, name)}
 
 
-def computed_by(model: QNN) -> str:
+def computed_by(model: Model) -> str:
     """The backend that a model runs on, with the name of a GPU."""
     name = model.backend.name
     return f"{name}: {model.device.facts.name}" if model.device else name

@@ -129,7 +129,7 @@ def summary(folder: Path, rows: int, end: Outcome, files: Sequence[tuple[str, st
         f"{end.steps} steps in {end.seconds:.1f} s: {end.steps_per_second:.1f} steps/s,"
         f" {end.evaluations_per_second:,.0f} evaluations/s; backend: {end.backend}",
         f"plan: {cones} cones in {plans} {'topology' if plans == 1 else 'topologies'},"
-        f" {end.plan.multiply_adds:.3g} multiply-adds a step",
+        f" {end.plan.multiply_adds:.3g} multiply-adds for the outputs of a step",
         "",
         f"in {folder}:",
     ]

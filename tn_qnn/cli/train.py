@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from tn_qnn.backends import get_backend
 from tn_qnn.cli import report
-from tn_qnn.cli.config import TrainConfig, add_options, changed, make_config
+from tn_qnn.cli.config import CIRCUIT, TrainConfig, add_options, changed, make_config
 from tn_qnn.cli.data import CLASSIFICATION, REGRESSION, Dataset, Split, load_dataset, split
 from tn_qnn.cli.options import MACHINE, given_options
 from tn_qnn.cli.runs import CONFIG, DATA, METRICS, new_folder, read_run, save_config, save_start
@@ -30,6 +30,7 @@ file that holds the same options, such as the config.toml of another run.
 
 examples:
   tn-qnn train digits
+  tn-qnn train digits --model wide
   tn-qnn train wine.csv --target quality --steps 500 --out runs/wine
   tn-qnn train runs/digits/config.toml --seed 1
   tn-qnn train --resume runs/digits
@@ -37,7 +38,7 @@ examples:
 #: Options that a run may be resumed with: its length, and where and how it computes.
 RESUMABLE = ("steps", *MACHINE)
 #: Fields of a configuration that are about the data, not the estimator.
-NO_PARAMETERS = ("data", "target", "task", "ignore", "test_share", "validation_share")
+NO_PARAMETERS = ("data", "target", "task", "ignore", "test_share", "validation_share", "model")
 INTERRUPTED = 130
 FILES = (
     (CONFIG, "configuration; train takes it"),
@@ -71,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
     print(
         f"{dataset.name}: {dataset.task} by {len(dataset.features)} features; rows:"
         f" {len(parts.train)} to train on, {len(parts.validation)} to validate,"
-        f" {len(parts.test)} to test; in {folder}",
+        f" {len(parts.test)} to test; by {described(config)}; in {folder}",
         file=sys.stderr,
     )
     estimator = make_estimator(config, dataset, folder)
@@ -97,7 +98,8 @@ def run(args: argparse.Namespace) -> int:
         )
         return INTERRUPTED
     predicted = estimator.predict(parts.test.X)
-    plan = estimator.model_.explain(sets=2 * config.directions, samples=config.batch_size)
+    sets = 2 * config.directions if config.estimator == "spsa" else 1
+    plan = estimator.model_.explain(sets=sets, samples=config.batch_size)
     end = report.make_outcome(dataset, parts, predicted, result, plan)
     report.write_outcome(folder, dataset, parts, predicted, result, end)
     print(report.summary(folder, len(parts.test), end, (*FILES, LAST_FILE[dataset.task])))
@@ -106,12 +108,16 @@ def run(args: argparse.Namespace) -> int:
 
 def make_estimator(config: TrainConfig, dataset: Dataset, folder: Path) -> Any:
     """The estimator of a configuration, not fitted, which keeps its checkpoint in the folder."""
-    from tn_qnn.models.digits_model import digits_classifier
+    from tn_qnn.models.digits_model import digits_classifier, wide_digits_classifier
     from tn_qnn.models.estimators import QNNClassifier, QNNRegressor
 
     chosen = {n: value for n, value in asdict(config).items() if n not in NO_PARAMETERS}
     kind: Callable[..., Any] = QNNRegressor if dataset.task == REGRESSION else QNNClassifier
-    if config.data == "digits":
+    if config.model == "wide":
+        kind = wide_digits_classifier
+        for name in CIRCUIT:
+            del chosen[name]
+    elif config.data == "digits":
         kind = digits_classifier
         if config.encoding == "angle":
             del chosen["encoding"]  # the digits' own: angles, with the pixels in Z-order
@@ -121,6 +127,15 @@ def make_estimator(config: TrainConfig, dataset: Dataset, folder: Path) -> Any:
         checkpoint=folder,
         progress=None,
     )
+
+
+def described(config: TrainConfig) -> str:
+    """The estimator of gradients in words: what is a perturbation, and what is not."""
+    if config.estimator == "spsa":
+        return f"SPSA with light-cone credit, {config.directions} directions a step"
+    if config.estimator == "exact":
+        return "the exact gradient, by a sweep of environments (an adjoint, not a perturbation)"
+    return config.estimator.replace("_", " ")
 
 
 def _begun(args: argparse.Namespace) -> tuple[Path, TrainConfig, Dataset, Split]:

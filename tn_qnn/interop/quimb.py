@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from tn_qnn.errors import InputError
 from tn_qnn.models.qnn import QNN
-from tn_qnn.program.job import block_slot_values
+from tn_qnn.program.tensor_weights import block_slot_values
 
 
 def to_quimb(model: QNN, job: int = 0) -> Any:
@@ -28,6 +29,11 @@ def to_quimb(model: QNN, job: int = 0) -> Any:
         those at angle zero, blocks the identity: the network is for drawing, not for
         contraction.
 
+    Raises
+    ------
+    InputError
+        When the model is a part, some of whose gates are worked out already.
+
     Examples
     --------
     >>> import tn_qnn as tq
@@ -39,6 +45,8 @@ def to_quimb(model: QNN, job: int = 0) -> Any:
 
     program = model.jobs[job].program
     network = program.network
+    if program.given:
+        raise InputError("model: a part holds values without gates; give the model it is a part of")
     tensors = []
     for tensor in network.tensors:
         labels = sorted(tensor.labels)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,9 +13,12 @@ from sklearn.base import BaseEstimator
 from sklearn.model_selection import train_test_split
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from tn_qnn.circuit.ansatz.blocks import BlockFunction
 from tn_qnn.errors import CheckpointError, InputError
 from tn_qnn.models import fields
-from tn_qnn.models.assemble import Ansatz, Encoding, Readout, assemble
+from tn_qnn.models.assemble import Ansatz, Design, Encoding, Readout, assemble
+from tn_qnn.models.choices import chosen_estimator
+from tn_qnn.models.head import LinearHead, Model
 from tn_qnn.models.model_file import (
     SavedModel,
     has_model,
@@ -23,14 +26,18 @@ from tn_qnn.models.model_file import (
     model_to_json,
     write_model,
 )
+from tn_qnn.models.orders import picture_side
 from tn_qnn.models.parameters import parameter_to_json
 from tn_qnn.models.qnn import QNN
 from tn_qnn.models.scaling import MinMax
-from tn_qnn.train import SPSA, Estimator, Loss, Trainer
+from tn_qnn.train import Estimator, Loss, Trainer
+from tn_qnn.train.augment import Shifts
 from tn_qnn.train.callbacks import Callback
 from tn_qnn.train.checkpoint import has_checkpoint
 from tn_qnn.train.inputs import Data
 from tn_qnn.train.losses import LossFunction
+from tn_qnn.train.protocol import Mover
+from tn_qnn.train.regularisation import L2
 from tn_qnn.train.updates import Update
 
 Array = NDArray[Any]
@@ -48,14 +55,23 @@ class QNNEstimator(BaseEstimator):
         *,
         encoding: Encoding = "angle",
         layers: int | None = None,
+        block: str | BlockFunction | None = None,
+        bond_qubits: int = 1,
+        orders: str | Sequence[str] | None = None,
         observables: Readout = None,
+        head: str | None = None,
+        regularisation: float = 0.0,
         feature_range: tuple[float, float] = (0.0, np.pi),
+        scale_together: bool | None = None,
+        shifts: int = 0,
         steps: int = 1000,
         batch_size: int = 64,
         learning_rate: float = 0.05,
         perturbation: float = 0.1,
         directions: int = 8,
-        estimator: Estimator | None = None,
+        estimator: str | Estimator | Mover | None = None,
+        schedule: str | None = None,
+        retraction: Literal["polar", "qr"] | None = None,
         update: str | Update = "adam",
         loss: str | Loss | LossFunction = "mse",
         initial_weights: Any = "uniform",
@@ -76,14 +92,23 @@ class QNNEstimator(BaseEstimator):
         self.ansatz = ansatz
         self.encoding = encoding
         self.layers = layers
+        self.block = block
+        self.bond_qubits = bond_qubits
+        self.orders = orders
         self.observables = observables
+        self.head = head
+        self.regularisation = regularisation
         self.feature_range = feature_range
+        self.scale_together = scale_together
+        self.shifts = shifts
         self.steps = steps
         self.batch_size = batch_size
         self.learning_rate = learning_rate
         self.perturbation = perturbation
         self.directions = directions
         self.estimator = estimator
+        self.schedule = schedule
+        self.retraction = retraction
         self.update = update
         self.loss = loss
         self.initial_weights = initial_weights
@@ -141,26 +166,24 @@ class QNNEstimator(BaseEstimator):
     ) -> None:
         """Train on checked data, and keep a model file beside the checkpoint."""
         self.__dict__.pop("weights_", None)  # no half-fitted estimator if this fails
-        self.scaling_ = MinMax.fit(data.X, self.feature_range)
-        circuits, observables = assemble(
-            self.ansatz,
-            self.encoding,
-            self.layers,
-            self.observables,
-            data.X.shape[1],
-            num_outputs,
+        self.scaling_ = MinMax.fit(data.X, self.feature_range, self._scaled_together())
+        model = self._made_model(data.X.shape[1], num_outputs)
+        trainer = Trainer(
+            model,
+            loss,
+            chosen_estimator(
+                self.estimator,
+                self.learning_rate,
+                self.perturbation,
+                self.directions,
+                self.schedule,
+            ),
+            self.update,
+            seed=self.seed,
+            augment=self._augmentation(data.X.shape[1]),
+            regularisation=self._regularisation(),
+            retraction=self.retraction,
         )
-        model = QNN(
-            circuits,
-            observables,
-            backend=self.backend,
-            devices=self.devices,
-            dtype=self.dtype,
-            search=self.search,
-            memory=self.memory,
-            threads=self.threads,
-        )
-        trainer = Trainer(model, loss, self._estimator(), self.update, seed=self.seed)
         self._claim(model, resume)
         result = trainer.fit(
             self._angles(model, data.X),
@@ -183,12 +206,59 @@ class QNNEstimator(BaseEstimator):
         if self.checkpoint is not None:
             self.save(self.checkpoint)
 
-    def _estimator(self) -> Estimator:
-        if self.estimator is not None:
-            return self.estimator
-        return SPSA(c=self.perturbation, directions=self.directions, first_step=self.learning_rate)
+    def _made_model(self, num_features: int, num_outputs: int) -> Model:
+        design = Design(
+            self.ansatz,
+            self.encoding,
+            self.layers,
+            self.block,
+            self.bond_qubits,
+            self.orders,
+            self.observables,
+            self.head,
+            self.seed,
+        )
+        circuits, observables = assemble(design, num_features, num_outputs)
+        network = QNN(
+            circuits,
+            observables,
+            backend=self.backend,
+            devices=self.devices,
+            dtype=self.dtype,
+            search=self.search,
+            memory=self.memory,
+            threads=self.threads,
+        )
+        return network if self.head is None else LinearHead(network, num_outputs)
 
-    def _claim(self, model: QNN, resume: bool) -> None:
+    def _scaled_together(self) -> bool:
+        """Features that are pixels of one picture have one scale."""
+        if self.scale_together is None:
+            return self.orders is not None or self.shifts != 0
+        return bool(self.scale_together)
+
+    def _augmentation(self, num_features: int) -> Shifts | None:
+        """Shifts of the training pictures, whose edges are as the least value of all."""
+        if self.shifts == 0:
+            return None
+        side = picture_side(num_features)
+        most = int(self.shifts) if isinstance(self.shifts, np.integer) else self.shifts
+        try:
+            return Shifts((side, side), most, float(self.scaling_.first))
+        except InputError as error:
+            raise InputError(f"shifts: {error}") from error
+
+    def _regularisation(self) -> L2 | None:
+        if self.regularisation == 0:
+            return None
+        if self.head is None:
+            raise InputError(
+                f"regularisation: got {self.regularisation!r} without a head, whose weights it"
+                " bounds; add head='linear' or leave it 0"
+            )
+        return L2(self.regularisation)
+
+    def _claim(self, model: Model, resume: bool) -> None:
         """Write a model file without weights, so that a killed run can be used and resumed."""
         if self.checkpoint is None or resume:
             return
@@ -199,12 +269,15 @@ class QNNEstimator(BaseEstimator):
             )
         write_model(self.checkpoint, self._saved(model, None, None))
 
-    def _saved(self, model: QNN, weights: Array | None, step: int | None) -> SavedModel:
+    def _saved(self, model: Model, weights: Array | None, step: int | None) -> SavedModel:
         parameters = self.get_params(deep=False)
-        if callable(self.ansatz) or callable(self.encoding):
+        if any(map(callable, (self.ansatz, self.encoding, self.block))):
+            # The circuits hold what the others said.
             parameters.update(
-                ansatz=model.circuits, encoding=None, layers=None, observables=model.observables
-            )
+                ansatz=model.circuits, encoding=None, layers=None, observables=model.observables,
+                block=None, bond_qubits=1, orders=None,
+                scale_together=self._scaled_together(),
+            )  # fmt: skip
         parameters["callbacks"] = [c for c in self.callbacks if parameter_to_json(c)]
         # A folder may be moved, devices are those of this machine.
         parameters.update(checkpoint=None, devices=None)
@@ -238,7 +311,7 @@ class QNNEstimator(BaseEstimator):
             raise CheckpointError(f"{where}.features: fewer than the circuits use")
         self.model_ = saved.model
 
-    def _angles(self, model: QNN, X: Array) -> Array:
+    def _angles(self, model: Model, X: Array) -> Array:
         # The trainer takes no columns that the circuit does not use.
         return self.scaling_.apply(X)[:, : model.num_features]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Self, Unpack
+from typing import Any, Literal, Self, Unpack
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -13,6 +13,7 @@ from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d, validate_data
 
+from tn_qnn.circuit.ansatz.blocks import BlockFunction
 from tn_qnn.errors import CheckpointError, InputError
 from tn_qnn.models import fields
 from tn_qnn.models.assemble import Ansatz, Encoding, Readout
@@ -25,17 +26,19 @@ from tn_qnn.models.base import (
     pair,
     read_scaling,
 )
+from tn_qnn.models.head import Model
 from tn_qnn.models.model_file import Machine, SavedModel, read_model, trained_weights
 from tn_qnn.models.parameters import labels_from_json, labels_to_json, parameter_from_json
-from tn_qnn.models.qnn import QNN
 from tn_qnn.models.scaling import MinMax
 from tn_qnn.train import Estimator, Loss, cross_entropy
 from tn_qnn.train.callbacks import Callback
 from tn_qnn.train.checkpoint import has_checkpoint
 from tn_qnn.train.inputs import Data
 from tn_qnn.train.losses import LossFunction
+from tn_qnn.train.protocol import Mover
 from tn_qnn.train.updates import Update
 
+CLASSIFIERS_OWN = {"self", "__class__", "logit_scale", "class_weight"}
 TARGET_RANGE = (-0.9, 0.9)  # expectation values that a regressor aims at; the ends are flat
 
 
@@ -56,21 +59,49 @@ class QNNClassifier(ClassifierMixin, QNNEstimator):
         "angle" (RY), "iqp" or "zz_feature_map"; None where the ansatz holds the features.
     layers : int, optional
         Of an ansatz that has layers.
+    block : str or function, optional
+        Of an ansatz of blocks: "so4", "su4", "orthogonal" or "unitary" (matrices as weights), the
+        name of a gate, or a function of :mod:`tn_qnn.circuit.ansatz.blocks`. Default: the
+        ansatz's own, with wider bonds "orthogonal".
+    bond_qubits : int
+        Of a tree or a matrix product: qubits that a block passes on, for a bond dimension of
+        ``2**bond_qubits``.
+    orders : str or sequence of str, optional
+        In which the pixels of a square picture enter: "row" (as given), "snake", "hilbert",
+        "transposed", "z" or "random"; with a head one circuit for each. For encodings by name.
     observables : observable or sequence, optional
-        Several are read out of one circuit for all classes. Default: Z of the ansatz's result.
+        Several are read out of one circuit for all classes. Default: Z of the ansatz's result;
+        with a head the density matrix of the qubits that hold it.
+    head : "linear", optional
+        Scores are a linear function, trained too, of all that is read out, see
+        :class:`~tn_qnn.models.head.LinearHead`.
+    regularisation : float
+        Of the head: this times half the sum of its weights' squares is added to the loss.
     feature_range : (float, float)
         Features are scaled to it, each by its least and greatest value in the training data, and
         clipped.
+    scale_together : bool, optional
+        Scale by the least and greatest value of all features; None: where ``orders`` or
+        ``shifts`` say that they are pixels.
+    shifts : int
+        Training pictures are shifted by up to so many pixels along each side, anew in each step;
+        what moves in is as empty as the least value of all.
     steps, batch_size
         Of the training.
     learning_rate, perturbation, directions
-        ``first_step``, ``c`` and ``directions`` of :class:`~tn_qnn.train.SPSA`.
-    estimator : Estimator, optional
-        In the place of the SPSA of these three.
+        ``first_step``, ``c`` and ``directions`` of the estimator, as far as it has them.
+    estimator : str or Estimator, optional
+        "spsa" (default), "local_spsa", "exact" or "parameter_shift", with the three above, or
+        one's own.
+    schedule : "power", "constant" or "cosine", optional
+        How the steps shrink, of an estimator by name; default: as that has it.
+    retraction : "polar" or "qr", optional
+        Brings the entries of tensor-valued weights back to a unitary matrix after each step.
     update : "adam", "momentum", "sgd" or an update rule
     loss : "cross_entropy", "hinge", a Loss, or a callable (outputs, y) -> (samples,)
     logit_scale : float
-        Scores times this are the logits: of the cross-entropy, and of the probabilities.
+        Scores times this are the logits: of the cross-entropy, and of the probabilities. A head
+        finds its own scale, but slowly: what it reads out is of size 1 or less.
     initial_weights : "uniform", "small", "identity", (W,), or mapping
     class_weight : "balanced", or mapping from label to weight, optional
     validation_fraction : float
@@ -94,7 +125,7 @@ class QNNClassifier(ClassifierMixin, QNNEstimator):
     ----------
     classes_ : ndarray
         The labels, sorted.
-    model_ : QNN
+    model_ : QNN or LinearHead
     weights_ : float64 array (W,)
     scaling_ : MinMax
     result_ : TrainResult
@@ -124,14 +155,23 @@ class QNNClassifier(ClassifierMixin, QNNEstimator):
         *,
         encoding: Encoding = "angle",
         layers: int | None = None,
+        block: str | BlockFunction | None = None,
+        bond_qubits: int = 1,
+        orders: str | Sequence[str] | None = None,
         observables: Readout = None,
+        head: str | None = None,
+        regularisation: float = 0.0,
         feature_range: tuple[float, float] = (0.0, np.pi / 2),
+        scale_together: bool | None = None,
+        shifts: int = 0,
         steps: int = 1000,
         batch_size: int = 64,
         learning_rate: float = 0.05,
         perturbation: float = 0.1,
         directions: int = 8,
-        estimator: Estimator | None = None,
+        estimator: str | Estimator | Mover | None = None,
+        schedule: str | None = None,
+        retraction: Literal["polar", "qr"] | None = None,
         update: str | Update = "adam",
         loss: str | Loss | LossFunction = "cross_entropy",
         logit_scale: float = 10.0,
@@ -151,35 +191,8 @@ class QNNClassifier(ClassifierMixin, QNNEstimator):
         memory: float = 0.5,
         threads: int | None = None,
     ) -> None:
-        super().__init__(
-            ansatz,
-            encoding=encoding,
-            layers=layers,
-            observables=observables,
-            feature_range=feature_range,
-            steps=steps,
-            batch_size=batch_size,
-            learning_rate=learning_rate,
-            perturbation=perturbation,
-            directions=directions,
-            estimator=estimator,
-            update=update,
-            loss=loss,
-            initial_weights=initial_weights,
-            validation_fraction=validation_fraction,
-            validate_every=validate_every,
-            callbacks=callbacks,
-            checkpoint=checkpoint,
-            checkpoint_every=checkpoint_every,
-            progress=progress,
-            seed=seed,
-            dtype=dtype,
-            backend=backend,
-            devices=devices,
-            search=search,
-            memory=memory,
-            threads=threads,
-        )
+        # All other arguments go to the base, under their own names.
+        super().__init__(**{k: v for k, v in locals().items() if k not in CLASSIFIERS_OWN})
         self.logit_scale = logit_scale
         self.class_weight = class_weight
 
@@ -238,7 +251,7 @@ class QNNClassifier(ClassifierMixin, QNNEstimator):
         return self
 
     def decision_function(self, X: ArrayLike) -> Array:
-        """Scores, in [-1, 1]: (samples, classes), or (samples,) for two classes."""
+        """Scores, in [-1, 1] without a head: (samples, classes), or (samples,) for two classes."""
         outputs = self._outputs(X)
         return outputs[:, 0] if len(self.classes_) == 2 else outputs
 
@@ -279,7 +292,7 @@ class QNNClassifier(ClassifierMixin, QNNEstimator):
             raise InputError(f"class_weight: the label {unknown[0]!r} does not occur in y")
         return {int(np.flatnonzero(self.classes_ == k)[0]): w for k, w in self.class_weight.items()}
 
-    def _saved(self, model: QNN, weights: Array | None, step: int | None) -> SavedModel:
+    def _saved(self, model: Model, weights: Array | None, step: int | None) -> SavedModel:
         saved = super()._saved(model, weights, step)
         facts = {**saved.facts, "classes": labels_to_json(self.classes_)}
         return SavedModel(self.kind, model, weights, step, facts, saved.arrays)
@@ -351,7 +364,7 @@ class QNNRegressor(RegressorMixin, QNNEstimator):
         outputs = self._outputs(X)
         return self.target_scaling_.undo(outputs)[:, 0]
 
-    def _saved(self, model: QNN, weights: Array | None, step: int | None) -> SavedModel:
+    def _saved(self, model: Model, weights: Array | None, step: int | None) -> SavedModel:
         saved = super()._saved(model, weights, step)
         scaling = self.target_scaling_
         arrays = {**saved.arrays, "target_low": scaling.low, "target_high": scaling.high}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -55,33 +55,17 @@ class Evaluation:
         """Outputs of arrays of another module, float64; nothing passes through the host."""
         # Memory of outputs is of the caller's stream: CuPy gives it to nobody before that is done.
         with sets.device:
-            out = self._made(lambda: xp.zeros((len(sets), len(features), len(self.constants))))
+            out = made(
+                self.device,
+                self.executors,
+                lambda: xp.zeros((len(sets), len(features), len(self.constants))),
+            )
             with self.device.use() if self.device is not None else nullcontext():
                 self._add(xp, sets, features, out.transpose(2, 0, 1))
         return out
 
     def _uploaded(self, array: NDArray[Any]) -> Array:
-        return self._made(lambda: self.device.to_device(array))
-
-    def _made(self, make: Callable[[], Array]) -> Array:
-        """An array on the device; arenas go where it finds no room beside them."""
-        device = self.device
-        try:
-            return make()
-        except Exception as error:
-            if device is None or device.capturing or not device.is_out_of_memory(error):
-                raise
-        for executor in self.executors:
-            executor.release()  # type: ignore[attr-defined]  # of the CUDA backend, all of them
-        try:
-            return make()
-        except Exception as error:
-            if not device.is_out_of_memory(error):
-                raise
-            raise MemoryBudgetError(
-                f"memory: {device.facts.name} has no room for weights, data and outputs ({error});"
-                " give fewer samples or weight sets at once"
-            ) from error
+        return made(self.device, self.executors, lambda: self.device.to_device(array))
 
     def _add(self, xp: Any, sets: Array, features: Array, out: Array) -> None:
         """Add the outputs to ``out``, shape (K, P, S) with any strides."""
@@ -109,3 +93,29 @@ class Evaluation:
                 found = self.on_arrays(self.device.cp, w, x)
                 parts.append(self.device.to_host(found))
         return np.concatenate(parts, axis=1)
+
+
+def made(device: Any, executors: Sequence[Executor], make: Callable[[], Array]) -> Array:
+    """An array on the device (or anywhere, without one); arenas go where there is no room beside.
+
+    Raises
+    ------
+    MemoryBudgetError
+        When it does not fit without them either.
+    """
+    try:
+        return make()
+    except Exception as error:
+        if device is None or device.capturing or not device.is_out_of_memory(error):
+            raise
+    for executor in executors:
+        executor.release()  # type: ignore[attr-defined]  # of the CUDA backend, all of them
+    try:
+        return make()
+    except Exception as error:
+        if not device.is_out_of_memory(error):
+            raise
+        raise MemoryBudgetError(
+            f"memory: {device.facts.name} has no room for weights, data and outputs ({error});"
+            " give fewer samples or weight sets at once"
+        ) from error

@@ -5,12 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from tn_qnn.backends.protocol import Executor
 from tn_qnn.circuit.circuit import Circuit
 from tn_qnn.circuit.observables import DensityMatrix, Observable, PauliSum
+from tn_qnn.errors import InputError
+from tn_qnn.models.checks import check_count
 from tn_qnn.network.labels import CONES, SAMPLES, SETS
+from tn_qnn.plan.budget import Search
+from tn_qnn.program.compile import compile_program
 from tn_qnn.program.job import Job
+
+if TYPE_CHECKING:
+    from tn_qnn.models.qnn import QNN
 
 CALL_SECONDS = 60e-6  # of Python a call and job, whatever the circuit
 STAGE_NAMES = {CONES: "cones", SETS: "weight sets", SAMPLES: "samples"}
@@ -132,6 +140,34 @@ class Explanation:
             f" {self.hardware.error:g}",
         ]
         return "\n".join(lines)
+
+
+def explained(
+    model: QNN,
+    executors: Sequence[Executor],
+    sets: int | None,
+    samples: int | None,
+    error: float,
+) -> Explanation:
+    """What a call of a model costs by its executors; see :meth:`QNN.explain`."""
+    if not error > 0:
+        raise InputError(f"error: a positive number expected, not {error!r}")
+    p, s = model.sets if sets is None else sets, model.samples if samples is None else samples
+    check_count("sets", p)
+    check_count("samples", s)
+    costs = tuple(job_cost(e.job, e, p, s) for e in executors)
+    per_sample = sum(
+        compile_program(
+            b.network, Search().plan(b.network, model.sets, model.samples)
+        ).multiply_adds({CONES: len(b.cones), SETS: p, SAMPLES: s})
+        for b in model.readouts.per_sample().batches
+    )
+    work = sum(cost.multiply_adds for cost in costs)
+    seconds = CALL_SECONDS * len(costs) + work / model.backend.speed(model.dtype)
+    return Explanation(
+        p, s, model.num_outputs, costs, per_sample, seconds,
+        hardware_cost(model.circuits, model.observables, error),
+    )  # fmt: skip
 
 
 def job_cost(job: Job, executor: Executor, sets: int, samples: int) -> JobCost:

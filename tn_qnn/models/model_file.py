@@ -24,12 +24,12 @@ from tn_qnn.backends import BACKENDS
 from tn_qnn.errors import BackendError, CheckpointError, InputError, PlanError
 from tn_qnn.files import read_json, read_npz, write_atomic, write_npz
 from tn_qnn.models import fields
+from tn_qnn.models.head import LinearHead, Model
 from tn_qnn.models.qnn import QNN
 from tn_qnn.models.serialise import (
     circuits_from_json,
     circuits_to_json,
     dumps,
-    model_signature,
     observables_from_json,
     observables_to_json,
 )
@@ -67,7 +67,7 @@ class SavedModel:
     kind
         "qnn", or the kind of estimator.
     model
-        The network.
+        The network, with its head where it has one.
     weights
         Shape (W,), float64; None where nothing is trained yet.
     step
@@ -79,21 +79,21 @@ class SavedModel:
     """
 
     kind: str
-    model: QNN
+    model: Model
     weights: Weights | None
     step: int | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
     arrays: Mapping[str, Weights] = field(default_factory=dict)
 
 
-def save_model(folder: str | os.PathLike[str], model: QNN, weights: Any = None) -> None:
-    """Save a QNN with its weights as ``model.json`` and an npz file.
+def save_model(folder: str | os.PathLike[str], model: Model, weights: Any = None) -> None:
+    """Save a model with its weights as ``model.json`` and an npz file.
 
     Parameters
     ----------
     folder
         Made where it is missing; a model file that is there already is replaced.
-    model : QNN
+    model : QNN or LinearHead
     weights : (W,) or mapping, optional
         May be left out where a training run keeps its checkpoint in the same folder.
 
@@ -118,8 +118,8 @@ def save_model(folder: str | os.PathLike[str], model: QNN, weights: Any = None) 
     write_model(folder, SavedModel("qnn", model, values))
 
 
-def load_model(folder: str | os.PathLike[str], **machine: Unpack[Machine]) -> tuple[QNN, Weights]:
-    """Read the QNN and the weights that :func:`save_model` or an estimator's ``save`` wrote.
+def load_model(folder: str | os.PathLike[str], **machine: Unpack[Machine]) -> tuple[Model, Weights]:
+    """Read the model and the weights that :func:`save_model` or an estimator's ``save`` wrote.
 
     Parameters
     ----------
@@ -132,7 +132,7 @@ def load_model(folder: str | os.PathLike[str], **machine: Unpack[Machine]) -> tu
 
     Returns
     -------
-    model : QNN
+    model : QNN or LinearHead
     weights : ndarray, shape (W,), float64
 
     Raises
@@ -147,7 +147,7 @@ def load_model(folder: str | os.PathLike[str], **machine: Unpack[Machine]) -> tu
     return saved.model, trained_weights(folder, saved)[0]
 
 
-def checked_weights(model: QNN, weights: Any) -> Weights:
+def checked_weights(model: Model, weights: Any) -> Weights:
     """One set of weights as float64 (W,), from a mapping or an array.
 
     Raises
@@ -173,7 +173,7 @@ def write_model(folder: str | os.PathLike[str], saved: SavedModel) -> None:
         "format": FORMAT,
         "version": VERSION,
         "kind": saved.kind,
-        "signature": model_signature(saved.model),
+        "signature": saved.model.signature,
         "step": saved.step,
         "arrays": {key: len(array) for key, array in arrays.items()},
         "file": name,
@@ -198,7 +198,7 @@ def read_model(folder: str | os.PathLike[str], **machine: Unpack[Machine]) -> Sa
     kind = fields.text(head["kind"], f"{where}: kind", KINDS)
     step = head["step"] if head["step"] is None else fields.whole(head["step"], f"{where}: step")
     model = model_from_json(head["model"], f"{where}: model", **machine)
-    if model_signature(model) != head["signature"]:
+    if model.signature != head["signature"]:
         raise CheckpointError(f"{where}: damaged: the circuits are not those that were saved")
     arrays = _read_arrays(path, head)
     weights = arrays.pop("weights", None)
@@ -245,7 +245,7 @@ def trained_weights(
     step = fields.whole(fields.record(facts.get("state"), where, ["step"])["step"], where)
     if saved.weights is not None and saved.step is not None and step <= saved.step:
         return saved.weights, saved.step
-    if identity["model"] != model_signature(saved.model):
+    if identity["model"] != saved.model.signature:
         raise CheckpointError(f"{where} is of another model than {FILE}")
     weights = arrays.get("best_weights") if best else None
     weights = arrays.get("weights") if weights is None else weights
@@ -254,7 +254,7 @@ def trained_weights(
     return weights, step
 
 
-def model_to_json(model: QNN) -> dict[str, Any]:
+def model_to_json(model: Model) -> dict[str, Any]:
     """A model as JSON values, without its weights.
 
     Examples
@@ -263,6 +263,9 @@ def model_to_json(model: QNN) -> dict[str, Any]:
     >>> model_to_json(tq.QNN(tq.Circuit(1).h(0), [tq.X(0)]))["circuits"]
     {'weights': [], 'circuits': [[1, [['h', [0]]]]]}
     """
+    if isinstance(model, LinearHead):
+        head = {"outputs": model.num_outputs, "bias": model.bias}
+        return {**model_to_json(model.model), "head": head}
     return {
         "circuits": circuits_to_json(model.circuits),
         "observables": observables_to_json(model.observables),
@@ -278,7 +281,7 @@ def model_to_json(model: QNN) -> dict[str, Any]:
     }
 
 
-def model_from_json(value: Any, where: str, **machine: Unpack[Machine]) -> QNN:
+def model_from_json(value: Any, where: str, **machine: Unpack[Machine]) -> Model:
     """The inverse of :func:`model_to_json`; ``machine`` as in :func:`load_model`.
 
     Raises
@@ -310,7 +313,7 @@ def model_from_json(value: Any, where: str, **machine: Unpack[Machine]) -> QNN:
         "threads": None if "backend" in machine else threads,
     }  # fmt: skip
     try:
-        return QNN(circuits, observables, **{**options, **machine})
+        model = QNN(circuits, observables, **{**options, **machine})
     except InputError as error:
         raise CheckpointError(f"{where}: {error}") from error
     except BackendError as error:
@@ -320,6 +323,18 @@ def model_from_json(value: Any, where: str, **machine: Unpack[Machine]) -> QNN:
             f"{where}: saved with backend={backend!r}; load it with another (predict --backend):"
             f" {error}"
         ) from error
+    return _with_head(model, value.get("head"), f"{where}.head")
+
+
+def _with_head(model: QNN, value: Any, where: str) -> Model:
+    if value is None:
+        return model
+    fields.record(value, where, ["outputs", "bias"])
+    outputs = fields.whole(value["outputs"], f"{where}.outputs", 1, 2**31)
+    try:
+        return LinearHead(model, outputs, value["bias"])
+    except InputError as error:
+        raise CheckpointError(f"{where}: {error}") from error
 
 
 def _search_to_json(search: Search) -> Any:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, is_dataclass
+from dataclasses import fields as fields_of
+from dataclasses import is_dataclass
 from types import MappingProxyType
 from typing import Any
 
@@ -20,11 +21,29 @@ from tn_qnn.models.serialise import (
     observables_from_json,
     observables_to_json,
 )
-from tn_qnn.train import SGD, SPSA, Adam, EarlyStopping, Momentum
+from tn_qnn.train import (
+    SGD,
+    SPSA,
+    Adam,
+    AMSGrad,
+    Blocking,
+    EarlyStopping,
+    Momentum,
+    PolarSweep,
+    Resilient,
+    Retraction,
+    TrustRegion,
+)
+from tn_qnn.train.exact import ExactGradient
+from tn_qnn.train.local_spsa import LocalSPSA
+from tn_qnn.train.parameter_shift import ParameterShift
+from tn_qnn.train.rotosolve import Rotosolve
 
+_ESTIMATORS = (SPSA, LocalSPSA, ExactGradient, ParameterShift, Rotosolve, PolarSweep)
+_UPDATES = (Adam, AMSGrad, Momentum, Resilient, SGD, TrustRegion, Blocking)
 #: Records that may stand in a file by name.
 RECORDS: Mapping[str, type] = MappingProxyType(
-    {record.__name__: record for record in (SPSA, Adam, Momentum, SGD, EarlyStopping)}
+    {record.__name__: record for record in (*_ESTIMATORS, *_UPDATES, Retraction, EarlyStopping)}
 )
 LABEL_KINDS = "biufUO"
 
@@ -54,7 +73,12 @@ def parameter_to_json(value: Any) -> Any:
         and not isinstance(value, type)
         and RECORDS.get(type(value).__name__) is type(value)
     ):
-        return ["record", [type(value).__name__, asdict(value)]]
+        held = {f.name: parameter_to_json(getattr(value, f.name)) for f in fields_of(value)}
+        if None in held.values():
+            return None
+        # A plain field stands as it is; others, such as a record in the record, with their kind.
+        content = {n: v[1] if v[0] == "plain" else v for n, v in held.items()}
+        return ["record", [type(value).__name__, content]]
     if isinstance(value, Mapping):
         value = ("mapping", [part for pair in value.items() for part in pair])
     elif isinstance(value, np.ndarray) and value.ndim == 1:
@@ -137,10 +161,12 @@ def labels_from_json(value: Any, where: str) -> NDArray[Any]:
 def _record(content: Any, where: str) -> Any:
     name, values = fields.items(content, where, 2)
     make = RECORDS[fields.text(name, where, list(RECORDS))]
+    held = {}
     for key, value in fields.record(values, where).items():
-        if isinstance(value, dict | list):
+        if isinstance(value, dict):
             raise CheckpointError(f"{where}: {name}.{key} is a {type(value).__name__}")
+        held[key] = parameter_from_json(value, where) if isinstance(value, list) else value
     try:
-        return make(**values)
+        return make(**held)
     except (InputError, TypeError) as error:
         raise CheckpointError(f"{where}: {error}") from error

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from hashlib import sha256
 from importlib.metadata import version
-from numbers import Integral
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,17 +16,34 @@ from tn_qnn.arrays import array_module
 from tn_qnn.backends import get_backend
 from tn_qnn.backends.memory import Budget
 from tn_qnn.backends.protocol import DTYPES
+from tn_qnn.circuit.block_groups import BlockGroup, block_groups
 from tn_qnn.circuit.circuit import Circuit
-from tn_qnn.circuit.observables import DensityMatrix, Observable, check_observable
+from tn_qnn.circuit.observables import Observable, output_bounds
 from tn_qnn.errors import BackendError, InputError
+from tn_qnn.models.checks import (
+    as_circuits,
+    as_observables,
+    check_count,
+    checked_arrays,
+    checked_features,
+    checked_weights,
+)
 from tn_qnn.models.evaluation import Evaluation
-from tn_qnn.models.explain import CALL_SECONDS, Explanation, hardware_cost, job_cost
+from tn_qnn.models.explain import Explanation, explained
 from tn_qnn.models.fitting import Fitting
+from tn_qnn.models.frequencies import weight_frequencies
+from tn_qnn.models.gradients import Gradients, Slopes
+from tn_qnn.models.local_forms import LocalForms, paired_readouts
 from tn_qnn.network.batch import Readouts, read_out
-from tn_qnn.network.labels import CONES, SAMPLES, SETS
 from tn_qnn.plan.budget import Search, UserPath
-from tn_qnn.program.compile import compile_program
 from tn_qnn.program.job import Job
+from tn_qnn.train.exact import loss_and_gradient
+from tn_qnn.train.losses import Loss, LossFunction, get_loss
+from tn_qnn.train.parts import GateUse
+from tn_qnn.train.protocol import MovedOutputs
+
+if TYPE_CHECKING:
+    from tn_qnn.models.part import Folds, Part
 
 
 class QNN:
@@ -90,12 +107,12 @@ class QNN:
         sets: int = 2,
         samples: int = 256,
     ) -> None:
-        self.circuits = _as_circuits(circuits)
-        self.observables = _as_observables(observables, self.circuits)
+        self.circuits = as_circuits(circuits)
+        self.observables = as_observables(observables, self.circuits)
         if dtype not in DTYPES:
             raise InputError(f"dtype: one of {DTYPES} expected, not {dtype!r}")
-        _check_count("sets", sets)
-        _check_count("samples", samples)
+        check_count("sets", sets)
+        check_count("samples", samples)
         self.requested_backend, self.dtype = backend, dtype
         self.backend = get_backend(backend, threads, devices)
         self.search = search if isinstance(search, Search) else Search(search)
@@ -140,23 +157,34 @@ class QNN:
     def _prepared(self, weights_per_sample: bool) -> Evaluation:
         if weights_per_sample not in self._evaluations:
             readouts = self.readouts.per_sample() if weights_per_sample else self.readouts
-            fitting = Fitting(
-                self.backend,
-                np.dtype(self.dtype),
-                self.budget,
-                self.search,
-                self.sets,
-                self.samples,
-                self._weight_index,
-            )
-            executors = [e for batch in readouts.batches for e in fitting.executors(batch)]
-            constants = np.zeros(self.num_outputs)
-            for output, value in readouts.constants:
-                constants[output] += value
+            executors = self._fitting.executors(readouts)
             self._evaluations[weights_per_sample] = Evaluation(
-                tuple(executors), constants, self.device, self.budget
+                executors, self.readouts.offsets, self.device, self.budget
             )
         return self._evaluations[weights_per_sample]
+
+    @cached_property
+    def _gradients(self) -> Gradients:
+        sweeping = replace(self._fitting, sets=1, reverse=True)
+        return Gradients(
+            sweeping.executors(self.readouts),
+            self.readouts.offsets,
+            self.device,
+            self.budget,
+            self.backend.free_memory,
+        )
+
+    @cached_property
+    def _local_forms(self) -> LocalForms:
+        sweeping = replace(self._fitting, sets=1, reverse=True)
+        executors = sweeping.executors(paired_readouts(self.readouts))
+        return LocalForms(executors, self.budget, self.backend.free_memory)
+
+    @property
+    def _fitting(self) -> Fitting:
+        kind = np.dtype(self.dtype)
+        sizes = self.sets, self.samples
+        return Fitting(self.backend, kind, self.budget, self.search, *sizes, self._weight_index)
 
     @property
     def device(self) -> Any:
@@ -176,7 +204,7 @@ class QNN:
             return "there is no GPU"
         if len(getattr(self.backend, "devices", ())) > 1:
             return "several GPUs share the work"
-        if any(op.block for circuit in self.circuits for op in circuit.operations):
+        if self.blocks:
             return "tensor-valued blocks are worked out by cuSOLVER"
         return True
 
@@ -193,6 +221,65 @@ class QNN:
                 for output, _ in (pair for part in cone.parts for pair in part):
                     mask[output : output + width, columns] = True
         return mask
+
+    @cached_property
+    def gate_uses(self) -> tuple[GateUse, ...]:
+        """All gates that depend on weights, circuit by circuit."""
+        operations = (op for circuit in self.circuits for op in circuit.operations)
+        return tuple(GateUse(op.gate, op.qubits, op.weights) for op in operations if op.weights)
+
+    @cached_property
+    def folds(self) -> Folds:
+        """Networks and paths of the model's parts."""
+        from tn_qnn.models.part import Folds
+
+        return Folds(self)
+
+    def part(self, mask: ArrayLike, weights: ArrayLike) -> Part:
+        """The model with some of its weights frozen: a model of the others.
+
+        Parameters
+        ----------
+        mask
+            Which weights are free, shape (W,), bool.
+        weights
+            Values, shape (W,); those of free weights are not used.
+
+        Raises
+        ------
+        InputError
+            When a shape or a dtype is wrong, or a number is not finite.
+
+        Examples
+        --------
+        >>> from tn_qnn.circuit.observables import Z
+        >>> from tn_qnn.circuit.slots import weight
+        >>> model = QNN(Circuit(1).ry(weight("a"), 0).ry(weight("b"), 0), [Z(0)])
+        >>> model.part([False, True], [np.pi, 0.0])([0.0])
+        array([[-1.]], dtype=float32)
+        """
+        from tn_qnn.models.part import Part
+
+        return Part(self, mask, weights)
+
+    @cached_property
+    def blocks(self) -> tuple[BlockGroup, ...]:
+        """The tensor-valued weights, and where their coordinates stand among the weights."""
+        return block_groups(self.circuits, self._weight_index)
+
+    @cached_property
+    def output_bounds(self) -> NDArray[np.float64]:
+        """Bounds of the outputs' magnitudes, shape (K,): the norms of the observables."""
+        bounds = [bound for o in self.observables for bound in output_bounds(o)]
+        return np.array(bounds * len(self.circuits))
+
+    @cached_property
+    def frequencies(self) -> tuple[tuple[float, ...], ...]:
+        """For each weight, the frequencies by which outputs turn with it.
+
+        See :func:`~tn_qnn.models.frequencies.weight_frequencies`, also for errors.
+        """
+        return weight_frequencies(self.readouts, self.weight_names)
 
     def __call__(
         self, weights: ArrayLike | Mapping[str, float] | None = None, X: ArrayLike | None = None
@@ -222,7 +309,7 @@ class QNN:
         xp = array_module(X if weights is None or isinstance(weights, Mapping) else weights)
         if xp is not np:
             return self._on_arrays(xp, weights, X)
-        features = self._checked_features(X)
+        features = checked_features(X, self.num_features)
         sets, single = self._checked_weights(weights, len(features))
         out = self._prepared(sets.ndim == 3).on_host(sets, features, np.dtype(self.dtype))
         return out[0] if single else out
@@ -234,38 +321,133 @@ class QNN:
                 f"weights: {xp.__name__} arrays given to backend='cpu'; pass NumPy arrays, or make"
                 " the model with backend='cuda'"
             )
-        named = weights is None or isinstance(weights, Mapping)
-        given = X if named else weights
-        if self.device is not None and given.device.id != self.device.device:
-            raise InputError(
-                f"weights, X: arrays of GPU {self.device.device} expected, as the model's, not of"
-                f" GPU {given.device.id}"
-            )
-        with given.device:
-            features = xp.zeros((1, 0)) if X is None else X
-            if array_module(features) is not xp or features.device != given.device:
-                raise InputError(
-                    f"X: an array of {xp.__name__} expected beside such weights, on the same GPU"
-                )
-            if named:
-                weights = xp.asarray(self._checked_weights(weights, len(features))[0][0])
-        shape = (weights.shape, features.shape)
-        single = weights.ndim == 1
-        sets = weights[None] if single else weights
-        if (
-            sets.ndim not in (2, 3) or sets.shape[-1] != self.num_weights
-            or features.ndim != 2 or features.shape[1] < self.num_features
-            or (sets.ndim == 3 and sets.shape[1] != len(features))
-            or not all((*sets.shape[:-1], len(features)))
-            or {sets.dtype, features.dtype} != {np.dtype(float)}
-        ):  # fmt: skip
-            raise InputError(
-                f"weights, X: float64 of shapes ({self.num_weights},), (sets, {self.num_weights})"
-                f" or (sets, samples, {self.num_weights}), and (samples >= 1, {self.num_features})"
-                f" expected, not {sets.dtype} and {features.dtype} of {shape}"
-            )
+        sets, single, features = checked_arrays(
+            xp, weights, X, self._weight_index, self.num_features, self.device
+        )
         out = self._prepared(sets.ndim == 3).on_arrays(xp, sets, features)
         return out[0] if single else out
+
+    def pull_back(
+        self, weights: ArrayLike | Mapping[str, float], X: ArrayLike | None, slopes: Slopes
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Outputs, and the gradient of a loss whose slope in the outputs is known.
+
+        An adjoint written by hand: one sweep back over the contraction gives the environment of
+        every tensor that depends on weights, and twice the real part of its product with the
+        tensor's derivative is the exact derivative by the weight.
+
+        Parameters
+        ----------
+        weights
+            A mapping from names, or shape (W,).
+        X
+            Data, shape (S, F), or None for a circuit without features.
+        slopes
+            ``slopes(outputs, rows)`` is called for each chunk of samples, ``outputs`` (s, K) being
+            those of ``X[rows]``, and gives the derivative of the loss by them, (s, K).
+
+        Returns
+        -------
+        outputs, gradient
+            Shapes (S, K) and (W,), float64.
+
+        Raises
+        ------
+        InputError
+            For a wrong shape, NaN or infinite values, or a weight without a value.
+        MemoryBudgetError
+            When not even one sample fits.
+
+        Examples
+        --------
+        >>> from tn_qnn.circuit.observables import Z
+        >>> from tn_qnn.circuit.slots import weight
+        >>> model = QNN(Circuit(1).ry(weight("a"), 0), [Z(0)], dtype="float64")
+        >>> outputs, gradient = model.pull_back([0.3], None, lambda out, rows: np.ones((1, 1)))
+        >>> np.allclose(outputs, np.cos(0.3)), np.allclose(gradient, -np.sin(0.3))
+        (True, True)
+        """
+        features = checked_features(X, self.num_features)
+        one = self._one_set(weights, features)
+        outputs, gradient = self._gradients.run(one[None], features, slopes)
+        return outputs[0], gradient[0]
+
+    def value_and_grad(
+        self,
+        weights: ArrayLike | Mapping[str, float],
+        X: ArrayLike | None,
+        y: ArrayLike,
+        loss: str | Loss | LossFunction = "cross_entropy",
+        sample_weight: ArrayLike | None = None,
+    ) -> tuple[float, NDArray[np.float64]]:
+        """Mean loss over samples and its exact gradient, by :meth:`pull_back`.
+
+        Parameters
+        ----------
+        weights, X
+            As for :meth:`pull_back`.
+        y
+            Shape (S, ...), what the loss takes.
+        loss
+            "cross_entropy", "mse", "hinge", a Loss with a slope, or a callable.
+        sample_weight
+            Shape (S,).
+
+        Raises
+        ------
+        InputError
+            As :meth:`pull_back`; also for a loss without a slope.
+
+        Examples
+        --------
+        >>> from tn_qnn.circuit.observables import Z
+        >>> from tn_qnn.circuit.slots import weight
+        >>> model = QNN(Circuit(1).ry(weight("a"), 0), [Z(0)], dtype="float64")
+        >>> value, gradient = model.value_and_grad([np.pi / 2], None, [[1.0]], "mse")
+        >>> round(value, 6), gradient.round(6).tolist()
+        (1.0, [2.0])
+        """
+        return loss_and_gradient(self, get_loss(loss), weights, X, y, sample_weight)
+
+    def local_outputs(
+        self, weights: ArrayLike, X: ArrayLike | None, sets: ArrayLike
+    ) -> MovedOutputs:
+        """Outputs where single gates have the angles of other weights, all else as it is.
+
+        One sweep back over networks in which ket and bra of a gate are one tensor tells each
+        output as a closed form of each gate's angle.
+
+        Parameters
+        ----------
+        weights, sets
+            Shapes (W,) and (N, W).
+        X
+            Data, shape (S, F), or None for a circuit without features.
+
+        Returns
+        -------
+        outputs, turned
+            Outputs (S, K), float64, at ``weights``, and an iterator over
+            :class:`~tn_qnn.train.protocol.LocalOutputs`.
+
+        Raises
+        ------
+        InputError
+            For a wrong shape, numbers that are not finite, or tensor-valued weights that vary.
+        MemoryBudgetError
+            When not even one sample fits.
+        """
+        features = checked_features(X, self.num_features)
+        one = self._one_set(weights, features)
+        others = self._checked_weights(sets, len(features))[0]
+        outputs = np.asarray(self(one, features), dtype=float)
+        return outputs, self._local_forms.run(one, features, others, outputs)
+
+    def _one_set(self, weights: Any, features: NDArray[np.float64]) -> NDArray[np.float64]:
+        sets, single = self._checked_weights(weights, len(features))
+        if not single:
+            raise InputError(f"weights: shape ({self.num_weights},) expected, not {sets.shape}")
+        return sets[0]
 
     @cached_property
     def signature(self) -> str:
@@ -308,177 +490,9 @@ class QNN:
         error
             Standard error of an output, for the number of shots on hardware.
         """
-        if not error > 0:
-            raise InputError(f"error: a positive number expected, not {error!r}")
-        p, s = self.sets if sets is None else sets, self.samples if samples is None else samples
-        _check_count("sets", p)
-        _check_count("samples", s)
-        costs = tuple(job_cost(e.job, e, p, s) for e in self._prepared(False).executors)
-        per_sample = sum(
-            compile_program(
-                b.network, Search().plan(b.network, self.sets, self.samples)
-            ).multiply_adds({CONES: len(b.cones), SETS: p, SAMPLES: s})
-            for b in self.readouts.per_sample().batches
-        )
-        work = sum(cost.multiply_adds for cost in costs)
-        seconds = CALL_SECONDS * len(costs) + work / self.backend.speed(self.dtype)
-        return Explanation(
-            p, s, self.num_outputs, costs, per_sample, seconds,
-            hardware_cost(self.circuits, self.observables, error),
-        )  # fmt: skip
-
-    def _checked_features(self, X: ArrayLike | None) -> NDArray[np.float64]:
-        if X is None:
-            if self.num_features:
-                raise InputError(
-                    f"X: the circuit uses {self.num_features} features; pass data of shape"
-                    f" (samples, {self.num_features})"
-                )
-            return np.zeros((1, 0))
-        features = _as_floats("X", X)
-        if features.ndim != 2 or features.shape[1] < self.num_features or not len(features):
-            raise InputError(
-                f"X: shape (samples >= 1, {self.num_features}) expected, not {features.shape}"
-            )
-        return features
+        return explained(self, self._prepared(False).executors, sets, samples, error)
 
     def _checked_weights(
         self, weights: ArrayLike | Mapping[str, float] | None, samples: int
     ) -> tuple[NDArray[np.float64], bool]:
-        if weights is None:
-            weights = {}
-        if isinstance(weights, Mapping):
-            known = self._weight_index
-            missing = [name for name in self.weight_names if name not in weights]
-            unknown = [name for name in weights if name not in known]
-            if missing:
-                raise InputError(
-                    f"weights: no value for {missing[0]!r}; pass weights={{{missing[0]!r}: ...}}"
-                )
-            if unknown:
-                raise InputError(f"weights: the model has no weight named {unknown[0]!r}")
-            weights = [weights[name] for name in self.weight_names]
-        array = _as_floats("weights", weights)
-        count = self.num_weights
-        if (
-            array.ndim == 0
-            or array.shape[-1] != count
-            or array.ndim > 3
-            or not all(array.shape[:-1])
-        ):
-            raise InputError(
-                f"weights: shape ({count},), (sets, {count}) or (sets, samples, {count})"
-                f" expected, not {array.shape}"
-            )
-        if array.ndim == 3 and array.shape[1] != samples:
-            raise InputError(
-                f"weights: {array.shape[1]} samples in the weights, {samples} in X; they must agree"
-            )
-        return (array[None], True) if array.ndim == 1 else (array, False)
-
-
-def _check_count(name: str, value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
-        raise InputError(f"{name}: an integer >= 1 expected, not {value!r}")
-
-
-def _as_floats(name: str, value: ArrayLike) -> NDArray[np.float64]:
-    try:
-        given = np.asarray(value)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{name}: an array of numbers expected ({error})") from error
-    if given.dtype.kind not in "fiub":
-        raise InputError(f"{name}: an array of real numbers expected, not of {given.dtype}")
-    array = given.astype(np.float64, copy=False)
-    if not np.isfinite(array).all():
-        if array.ndim == 0:
-            raise InputError(f"{name}: an array of finite numbers expected, not {float(array)}")
-        bad = tuple(int(i[0]) for i in np.nonzero(~np.isfinite(array)))
-        raise InputError(f"{name}: NaN or infinite at position {bad}; clean the data first")
-    return array
-
-
-def _as_circuits(circuits: Circuit | Sequence[Circuit]) -> tuple[Circuit, ...]:
-    if not isinstance(circuits, Circuit | Sequence):
-        raise InputError(f"circuits: a Circuit or a sequence of them expected, not {circuits!r}")
-    found = (circuits,) if isinstance(circuits, Circuit) else tuple(circuits)
-    if not found or not all(isinstance(c, Circuit) for c in found):
-        raise InputError(f"circuits: a Circuit or a sequence of them expected, not {circuits!r}")
-    # a copy: what the caller appends later is not part of the model
-    return tuple(c.compose(Circuit(c.num_qubits)) for c in found)
-
-
-def _as_observables(
-    observables: Observable | Sequence[Observable], circuits: Sequence[Circuit]
-) -> tuple[Observable, ...]:
-    single = hasattr(observables, "qubits")
-    if not single and not isinstance(observables, Sequence):
-        raise InputError(
-            f"observables: an observable or a list of them expected, not {observables!r}"
-        )
-    found = (observables,) if single else tuple(observables)  # type: ignore[arg-type]
-    if not found:
-        raise InputError("observables: at least one is needed")
-    fewest = min(c.num_qubits for c in circuits)
-    return tuple(check_observable(o, fewest) for o in found)
-
-
-def expectation(
-    circuit: Circuit,
-    observable: Observable,
-    weights: Mapping[str, float] | None = None,
-    features: Sequence[float] | None = None,
-    *,
-    dtype: str = "float64",
-    verify: bool = False,
-    **options: Any,
-) -> float | NDArray[np.complex128]:
-    """Expectation value of one observable, without a model of one's own.
-
-    Parameters
-    ----------
-    circuit, observable
-        What to evaluate.
-    weights, features
-        Values for the circuit's weights and features.
-    dtype
-        Precision, "float64" by default.
-    verify
-        Also compute it by the dense simulator (up to 20 qubits) and compare.
-    options
-        Passed to :class:`QNN`.
-
-    Returns
-    -------
-    float
-        The value; for ``density_matrix`` the matrix, shape (d, d), complex.
-
-    Raises
-    ------
-    InputError
-        As :class:`QNN`; also when ``verify`` finds a difference above 1e-4 (float32) or 1e-9.
-
-    Examples
-    --------
-    >>> from tn_qnn.circuit.observables import Z
-    >>> round(expectation(Circuit(2).h(0).cx(0, 1), Z(0) @ Z(1)), 6)
-    1.0
-    """
-    from tn_qnn.circuit.observables import unpack_density
-
-    model = QNN(circuit, [observable], dtype=dtype, sets=1, samples=1, **options)
-    rows = None if features is None else np.asarray(features, dtype=float)[None]
-    outputs = model(weights, rows)[0].astype(float)
-    value = unpack_density(outputs) if isinstance(observable, DensityMatrix) else float(outputs[0])
-    if verify:
-        from tn_qnn import dense
-
-        values = model._checked_weights(weights, 1)[0].reshape(-1)
-        named = dict(zip(model.weight_names, values.tolist(), strict=True))
-        exact = dense.expectation(circuit, observable, named, features)
-        difference = float(np.max(np.abs(np.asarray(value) - exact)))
-        if difference > (1e-4 if dtype == "float32" else 1e-9):
-            raise BackendError(
-                f"verify: the dense simulator differs by {difference:.3g}; please report this"
-            )
-    return value
+        return checked_weights(weights, self._weight_index, samples)

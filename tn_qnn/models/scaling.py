@@ -43,8 +43,13 @@ class MinMax:
     last: float
 
     @classmethod
-    def fit(cls, values: NDArray[Any], bounds: tuple[float, float]) -> MinMax:
+    def fit(
+        cls, values: NDArray[Any], bounds: tuple[float, float], together: bool = False
+    ) -> MinMax:
         """Take the range of each column of ``values``, shape (samples, columns).
+
+        Where ``together`` is true, all columns get the range of all values: pixels of a picture
+        stay comparable with each other.
 
         Raises
         ------
@@ -54,6 +59,8 @@ class MinMax:
         """
         first, last = check_bounds("feature_range", bounds)
         low, high = (np.asarray(f(values, axis=0), dtype=float) for f in (np.min, np.max))
+        if together:
+            low, high = np.full_like(low, low.min()), np.full_like(high, high.max())
         with np.errstate(over="ignore"):
             spans = high - low
         if not np.isfinite(spans).all():

@@ -1,7 +1,9 @@
 """Circuits and observables as JSON values, exact to the bit and short, and back.
 
 An operation is ``[gate, qubits, angle, ...]``; an angle is a number or a list of terms
-``[coefficient, features, weights]``, weights by their place in the model's list of names.
+``[coefficient, features, weights]``, weights by their place in the model's list of names. A block
+is ``["block", qubits, name, kind]``, and ``chart`` last where its weights are not those of the
+exponential chart.
 """
 
 from __future__ import annotations
@@ -150,7 +152,8 @@ class _Located:
 def _operation(op: Operation, index: Mapping[str, int]) -> list[Any]:
     head = [op.gate, list(op.qubits)]
     if op.block is not None:
-        return [*head, op.block.name, op.block.kind]
+        chart = [] if op.block.chart == "exponential" else [op.block.chart]
+        return [*head, op.block.name, op.block.kind, *chart]
     if op.gate == "unitary":
         flat = op.array.reshape(-1)
         return [*head, flat.real.tolist(), flat.imag.tolist()]
@@ -170,9 +173,9 @@ def _append(circuit: Circuit, value: Any, names: Sequence[str], located: _Locate
     gate = fields.text(value[0], where)
     qubits = [fields.whole(q, f"{where} ({gate})") for q in fields.items(value[1], where)]
     if gate == "block":
-        _, _, name, kind = fields.items(value, where, 4)
+        _, _, name, kind, *chart = fields.items(value, where, 5 if len(value) == 5 else 4)
         make = {"orthogonal": orthogonal, "unitary": unitary}
-        block = located(make[fields.text(kind, where, list(make))], name)
+        block = located(make[fields.text(kind, where, list(make))], name, *chart)
         located(circuit.block, block, qubits)
     elif gate == "unitary":
         _append_unitary(circuit, fields.items(value, where, 4)[2:], qubits, located)
@@ -194,11 +197,7 @@ def _append_unitary(
     )
     # Not real + 1j * imag, which would lose the sign of a zero.
     matrix = np.stack([real, imag], axis=-1).view(complex).reshape(d, d)
-    if not np.allclose(matrix @ matrix.conj().T, np.eye(d), atol=1e-8):
-        raise CheckpointError(f"{where}: the matrix is not unitary")
-    # Circuit.unitary takes two qubits at most; a block that was bound may have four.
-    checked = located(circuit._checked, "unitary", qubits)
-    circuit._operations.append(Operation("unitary", checked, data=matrix.tobytes()))
+    located(circuit.unitary, matrix, qubits)
 
 
 def _read_angle(value: Any, names: Sequence[str], located: _Located) -> Expr:

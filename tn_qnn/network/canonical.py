@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Collection, Hashable, Sequence
 from dataclasses import dataclass
 
 from tn_qnn.network.elements import Element, Elements
@@ -86,19 +86,40 @@ def _by_label(element: Element, label: dict[int, int]) -> tuple[int, ...]:
 
 
 def batch_labels(
-    cones: Sequence[Cone], weights_per_sample: bool = False
+    cones: Sequence[Cone], free: Collection[str] | None = None
 ) -> tuple[frozenset[str], ...]:
-    """For each element of cones of one signature, the batch labels its tensor depends on."""
+    """For each element of cones of one signature, the batch labels its tensor depends on.
+
+    Parameters
+    ----------
+    cones
+        Of one signature.
+    free
+        Names of the weights that vary, None for all; the others are numbers, whatever these are:
+        an element that is free in one cone varies in all.
+    """
     found = []
     for position, element in enumerate(cones[0].elements):
         labels = set()
-        if element.uses_weights:
-            labels |= {SETS, SAMPLES} if weights_per_sample else {SETS}
+        others = [cone.elements[position] for cone in cones[1:]]
+        if varies(element, free) or (free is not None and any(varies(e, free) for e in others)):
+            labels.add(SETS)
         if element.uses_features:
             labels.add(SAMPLES)
         same = (element.angle, element.weights)
-        others = (cone.elements[position] for cone in cones[1:])
         if any((other.angle, other.weights) != same for other in others):
             labels.add(CONES)
         found.append(frozenset(labels))
     return tuple(found)
+
+
+def varies(element: Element, free: Collection[str] | None) -> bool:
+    """Whether an element depends on weights, where only some of them are free."""
+    if free is None or not element.uses_weights:
+        return element.uses_weights
+    return not element.weight_names.isdisjoint(free)
+
+
+def free_positions(cone: Cone, free: Collection[str]) -> tuple[int, ...]:
+    """Positions of the elements of a cone that depend on free weights."""
+    return tuple(k for k, element in enumerate(cone.elements) if varies(element, free))

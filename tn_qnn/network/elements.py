@@ -50,7 +50,7 @@ class Element:
     def topology(self) -> Hashable:
         """What two elements share if they can be one tensor of a common network."""
         tensor = self.factor.key if self.factor else self.block
-        kind = tensor.kind if isinstance(tensor, Block) else tensor
+        kind = (tensor.kind, tensor.chart) if isinstance(tensor, Block) else tensor
         return (kind, self.uses_weights, self.uses_features)
 
     @property

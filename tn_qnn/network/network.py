@@ -25,9 +25,10 @@ class Tensor:
         Its index ids; a batch label is not among them.
     coefficients
         Shape (R, 2, 2, ...): R = 1 for a constant tensor; R = 3 for ``C0 + C1 cos + C2 sin``
-        of its element's angle; None for a tensor-valued weight.
+        of its element's angle; (3, 3, 2, ...) for a pair, the ket's functions first; None for a
+        tensor-valued weight, and for one that is given.
     element
-        Position of its element in the cone; -1 for the readout.
+        Position of its element in the cone; -1 for the readout, and for one that is given.
     conj
         True in the bra layer (the coefficients are conjugated already).
     fixed
@@ -36,6 +37,11 @@ class Tensor:
         What it depends on, a subset of {"c", "p", "s"}.
     real
         Whether its entries are real.
+    given
+        Which of the values that are worked out beforehand it stands for; None where it is a
+        tensor of the circuit.
+    pair
+        Whether it is the product of an element's tensors in ket and bra.
     """
 
     indices: tuple[int, ...]
@@ -45,6 +51,8 @@ class Tensor:
     fixed: tuple[bool, ...]
     labels: frozenset[str]
     real: bool
+    given: int | None = None
+    pair: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,8 +163,13 @@ def build_network(cone: Cone, labels: Sequence[frozenset[str]]) -> Network:
         output = _open(build, ket[: cone.num_observed], bra[: cone.num_observed])
     real = all(t.real for t in build.tensors)
     if len(build.tensors) == 1:
-        build.tensors.append(_readout_tensor((), np.ones(())))
+        build.tensors.append(one())
     return Network(tuple(build.tensors), output, tuple(build.sizes), real)
+
+
+def one() -> Tensor:
+    """The number 1, so that a network of one tensor has a step."""
+    return _readout_tensor((), np.ones(()))
 
 
 def _readout_tensor(indices: tuple[int, ...], values: NDArray[np.generic]) -> Tensor:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +14,9 @@ from numpy.typing import NDArray
 from tn_qnn.arrays import Array, array_module, beside
 from tn_qnn.circuit.slots import Expr
 from tn_qnn.network.labels import CONES
+from tn_qnn.program.sparse import SparseSum
+
+NOTHING: Mapping[str, float] = MappingProxyType({})
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +37,11 @@ class Monomials:
     coefficients: NDArray[np.float64]
     weights: NDArray[np.intp]
     features: NDArray[np.intp]
+
+    @cached_property
+    def sums(self) -> tuple[SparseSum, ...]:
+        """For each factor, how its derivatives add up to those by the weights."""
+        return tuple(SparseSum(index, np.arange(len(index)), None) for index in self.weights)
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +65,16 @@ class AngleTable:
     cones: int
     constants: NDArray[np.float64]
     monomials: tuple[Monomials, ...]
+
+    @cached_property
+    def columns(self) -> tuple[NDArray[np.intp], ...]:
+        """Columns of the weights in each angle, by flattened (row, cone)."""
+        found: list[set[int]] = [set() for _ in range(self.rows * self.cones)]
+        for m in self.monomials:
+            entries = range(len(found)) if m.entries is None else m.entries
+            for entry, columns in zip(entries, m.weights.T, strict=True):
+                found[entry].update(columns.tolist())
+        return tuple(np.array(sorted(columns), dtype=np.intp) for columns in found)
 
     def evaluate(self, weights: Array, features: Array) -> Array:
         """The angles.
@@ -87,6 +108,34 @@ class AngleTable:
                 total[m.entries] += term
         return total.reshape(self.rows, self.cones, *total.shape[1:])
 
+    def pull_back(self, by_angles: Array, weights: Array, features: Array, gradient: Array) -> None:
+        """Add the derivative by the weights of a loss whose derivative by the angles is known.
+
+        Parameters
+        ----------
+        by_angles
+            Shape (rows, cones, P, S or 1), as :meth:`evaluate` gives the angles; float64.
+        weights
+            Shape (P, W).
+        features
+            Shape (S, F).
+        gradient
+            Shape (P, W), float64, is added to.
+        """
+        flat = by_angles.reshape(-1, *by_angles.shape[2:])
+        for here in self.monomials:
+            m = beside(here, weights)
+            term = flat if m.entries is None else flat[m.entries]
+            term = term * m.coefficients
+            for index in m.features:
+                term = term * features.T[index][:, None, :]
+            for place, sums in enumerate(here.sums):
+                part = term.sum(axis=-1)
+                for other, index in enumerate(m.weights):
+                    if other != place:
+                        part = part * weights.T[index]
+                sums.add(part, gradient.T)
+
 
 def _weight_columns(weights: Array, index: NDArray[np.intp]) -> Array:
     """Shape (n, P, 1), or (n, P, S) for weight sets a sample."""
@@ -99,6 +148,7 @@ def angle_table(
     labels: tuple[str, ...],
     expressions: Sequence[Sequence[Expr]],
     weight_index: Mapping[str, int],
+    frozen: Mapping[str, float] = NOTHING,
 ) -> AngleTable:
     """Make the table.
 
@@ -110,6 +160,8 @@ def angle_table(
         For each row, the angle in each cone; only the first is read without label "c".
     weight_index
         Column of each weight.
+    frozen
+        Values of the weights that have no column.
     """
     cones = len(expressions[0]) if CONES in labels else 1
     flat = [expr for row in expressions for expr in row[:cones]]
@@ -118,12 +170,13 @@ def angle_table(
     for entry, expr in enumerate(flat):
         seen: dict[tuple[int, int], int] = {}
         for monomial, coefficient in expr.terms:
-            degree = (len(monomial.weights), len(monomial.features))
+            columns = [weight_index[name] for name in monomial.weights if name not in frozen]
+            coefficient *= math.prod(frozen[x] for x in monomial.weights if x in frozen)
+            degree = (len(columns), len(monomial.features))
             if degree == (0, 0):
-                constants[entry] = coefficient
+                constants[entry] += coefficient
                 continue
             layer = seen[degree] = seen.get(degree, -1) + 1
-            columns = [weight_index[name] for name in monomial.weights]
             by_degree.setdefault((*degree, layer), []).append(
                 (entry, coefficient, columns, monomial.features)
             )

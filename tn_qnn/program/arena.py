@@ -75,10 +75,10 @@ def make_layout(labels: tuple[str, ...], sizes: Mapping[str, int], flat: bool) -
 
 
 def is_flat(program: Program, labels: tuple[str, ...]) -> bool:
-    """Whether the stage of a label set reads nothing but that set and constants."""
+    """Whether stages of a label set read nothing but that set and constants."""
     return all(
         program.slots[slot].labels in (labels, ())
-        for stage in program.stages
+        for stage in program.all_stages
         if stage.labels == labels
         for step in stage.steps
         for slot in (step.left, step.right)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from itertools import pairwise
 
 import numpy as np
 
-from tn_qnn.errors import PlanError
-from tn_qnn.network.labels import LABELS, ordered
+from tn_qnn.network.labels import LABELS, SETS, ordered
 from tn_qnn.program.arena import allocate
-from tn_qnn.program.program import TRIG, Program, Slot, Stage, Step
+from tn_qnn.program.contents import check_contents, require
+from tn_qnn.program.program import TRIG, TRIG_BRA, Program, Slot, Stage, Step, Sum
 
 Span = tuple[int, int]
 
@@ -23,7 +23,10 @@ def check_program(program: Program) -> None:
     never written; every tensor of the network goes into the output exactly once and every index
     is summed in the step after which nothing needs it; shapes, labels and complex flags of
     results follow from the operands; what stages hand on is exported; no two intermediates that
-    live at one time overlap.
+    live at one time overlap. Of a reverse sweep also: every source of the ket that depends on
+    weights has an environment, which holds the seed and all tensors but that source; a batch
+    label is summed where the operand lacks it, and not before all that depends on it is in. In a
+    program of pairs each of these has a form, which holds the seed and all but its angle.
 
     Parameters
     ----------
@@ -47,8 +50,8 @@ def check_program(program: Program) -> None:
     _check_sources(program)
     _check_order(program)
     _check_exported(program)
-    _check_sums(program)
-    for stage in program.stages:
+    check_contents(program)
+    for stage in program.all_stages:
         _check_scratch(program, stage)
 
 
@@ -66,130 +69,134 @@ def check_spans(what: str, spans: Iterable[Span], size: int) -> None:
     """
     found = sorted(spans)
     for start, end in found:
-        _require(0 <= start <= end <= size, f"{what}: {start} to {end} is not within 0 to {size}")
+        require(0 <= start <= end <= size, f"{what}: {start} to {end} is not within 0 to {size}")
     for (start, end), (after, last) in pairwise(found):
-        _require(end <= after, f"{what}: {start} to {end} and {after} to {last} overlap")
-
-
-def _require(holds: bool, message: str) -> None:
-    if not holds:
-        raise PlanError(f"program: {message}")
-
-
-def _steps(program: Program) -> Iterator[tuple[Stage, Step]]:
-    return ((stage, step) for stage in program.stages for step in stage.steps)
+        require(end <= after, f"{what}: {start} to {end} and {after} to {last} overlap")
 
 
 def _check_slot(program: Program, number: int, slot: Slot) -> None:
     name = f"slot {number} {slot}"
-    _require(len(set(slot.indices)) == len(slot.indices), f"{name} repeats an index")
-    _require(len(slot.indices) == len(slot.shape), f"{name} has a shape of another rank")
+    require(len(set(slot.indices)) == len(slot.indices), f"{name} repeats an index")
+    require(len(slot.indices) == len(slot.shape), f"{name} has a shape of another rank")
     for index, size in zip(slot.indices, slot.shape, strict=True):
-        known = index == TRIG or 0 <= index < len(program.network.sizes)
-        _require(known, f"{name} has an index that the network lacks")
-        expected = (2, 3) if index == TRIG else (program.network.sizes[index],)
-        _require(size in expected, f"{name}: index {index} has size {size}, not {expected}")
+        known = index in (TRIG, TRIG_BRA) or 0 <= index < len(program.network.sizes)
+        require(known, f"{name} has an index that the network lacks")
+        expected = (2, 3) if index < 0 else (program.network.sizes[index],)
+        require(size in expected, f"{name}: index {index} has size {size}, not {expected}")
     labelled = set(slot.labels) <= set(LABELS) and slot.labels == ordered(slot.labels)
-    _require(labelled, f"{name}: labels are not a part of {LABELS} in this order")
-    _require(not (slot.complex and program.network.real), f"{name} is complex, the network real")
+    require(labelled, f"{name}: labels are not a part of {LABELS} in this order")
+    require(not (slot.complex and program.network.real), f"{name} is complex, the network real")
 
 
 def _check_sources(program: Program) -> None:
     angles, blocks = [a.slot for a in program.angles], [b.slot for b in program.blocks]
-    filled = Counter([*program.constants, *angles, *blocks])
-    _require(set(filled.values()) <= {1}, "a source is filled twice")
+    seed = [program.reverse.seed] if program.reverse else []
+    given = [entry.slot for entry in program.given]
+    filled = Counter([*program.constants, *angles, *blocks, *given, *seed])
+    require(set(filled.values()) <= {1}, "a source is filled twice")
     sources = {number for number, slot in enumerate(program.slots) if slot.source}
-    _require(sources == set(filled), f"sources are {sorted(sources)}, filled {sorted(filled)}")
+    require(sources == set(filled), f"sources are {sorted(sources)}, filled {sorted(filled)}")
     for number, values in program.constants.items():
         slot, name = program.slots[number], f"constant slot {number}"
-        _require(slot.labels == (), f"{name} depends on {slot.labels}")
-        _require(values.shape == slot.shape, f"{name} has shape {values.shape}, not {slot.shape}")
-        _require(bool(np.isfinite(values).all()), f"{name} is not finite")
-        _require(slot.complex or not np.any(values.imag), f"{name} is complex, its slot real")
+        require(slot.labels == (), f"{name} depends on {slot.labels}")
+        require(values.shape == slot.shape, f"{name} has shape {values.shape}, not {slot.shape}")
+        require(bool(np.isfinite(values).all()), f"{name} is not finite")
+        require(slot.complex or not np.any(values.imag), f"{name} is complex, its slot real")
     for angle in program.angles:
         slot, name = program.slots[angle.slot], f"angle slot {angle.slot}"
-        _require(not slot.complex, f"{name} is complex")
-        _require(len(slot.shape) == 1 and slot.size in (2, 3), f"{name} has shape {slot.shape}")
+        require(not slot.complex, f"{name} is complex")
+        require(len(slot.shape) == 1 and slot.size in (2, 3), f"{name} has shape {slot.shape}")
         rows = len(program.row_elements.get(slot.labels, ()))
-        _require(0 <= angle.row < rows, f"{name} has row {angle.row} of {rows}")
+        require(0 <= angle.row < rows, f"{name} has row {angle.row} of {rows}")
+
+
+def _check_seed(program: Program, seed: int) -> None:
+    slot, output = program.slots[seed], program.slots[program.output]
+    for name in ("indices", "shape", "labels"):
+        given, wanted = getattr(slot, name), getattr(output, name)
+        require(given == wanted, f"the seed, slot {seed}, has {name} {given}, the output {wanted}")
+    # of a density matrix the imaginary parts count too
+    is_complex = output.complex and len(program.network.output) > 1
+    require(slot.complex == is_complex, f"the seed, slot {seed}: complex is {slot.complex}")
 
 
 def _check_order(program: Program) -> None:
-    names = [stage.labels for stage in program.stages]
-    _require(len(set(names)) == len(names), "two stages have the same labels")
+    forward = len(program.stages)
+    for stages in (program.stages, program.all_stages[forward:]):
+        names = [stage.labels for stage in stages]
+        require(len(set(names)) == len(names), "two stages have the same labels")
+    require(not any(stage.sums for stage in program.stages), "a forward stage has sums")
     written: set[int] = set()
     read: set[int] = set()
-    for stage, step in _steps(program):
-        left, right, out = (program.slots[s] for s in (step.left, step.right, step.out))
-        for number in (step.left, step.right):
-            ready = program.slots[number].source or number in written
-            _require(ready, f"slot {number} is read by {step} before it is written")
-        _require(not out.source, f"source slot {step.out} is written by {step}")
-        _require(step.out not in written, f"slot {step.out} is written twice")
-        union = ordered({*left.labels, *right.labels})
-        _require(out.labels == union, f"{step}: labels {out.labels}, operands have {union}")
-        _require(out.labels == stage.labels, f"{step} is in the stage of {stage.labels}")
-        either = left.complex or right.complex
-        _require(out.complex == either, f"{step}: complex is {out.complex}, operands' {either}")
-        written.add(step.out)
-        read |= {step.left, step.right}
+    for stage in program.all_stages:
+        for step in stage.steps:
+            _check_step(program, stage, step, written)
+            written.add(step.out)
+            read |= {step.left, step.right}
+        own = {step.out for step in stage.steps}
+        for total in stage.sums:
+            require(total.value in own, f"{total}: its stage does not write the value")
+            require(total.out not in written, f"slot {total.out} is written twice")
+            _check_sum(program, total)
+            written.add(total.out)
+            read.add(total.value)
+    if program.reverse is not None:
+        _check_seed(program, program.reverse.seed)
+        read |= program.reverse.found | {program.reverse.seed}
     idle = set(range(len(program.slots))) - read - {program.output}
-    _require(not idle, f"slots {sorted(idle)} are never read")
-    _require(program.output in written, f"the output, slot {program.output}, is never written")
+    require(not idle, f"slots {sorted(idle)} are never read")
+    require(program.output in written, f"the output, slot {program.output}, is never written")
+
+
+def _check_step(program: Program, stage: Stage, step: Step, written: set[int]) -> None:
+    left, right, out = (program.slots[s] for s in (step.left, step.right, step.out))
+    for number in (step.left, step.right):
+        ready = program.slots[number].source or number in written
+        require(ready, f"slot {number} is read by {step} before it is written")
+    require(not out.source, f"source slot {step.out} is written by {step}")
+    require(step.out not in written, f"slot {step.out} is written twice")
+    union = ordered({*left.labels, *right.labels})
+    require(out.labels == union, f"{step}: labels {out.labels}, operands have {union}")
+    require(out.labels == stage.labels, f"{step} is in the stage of {stage.labels}")
+    either = left.complex or right.complex
+    require(out.complex == either, f"{step}: complex is {out.complex}, operands' {either}")
+
+
+def _check_sum(program: Program, total: Sum) -> None:
+    value, out = program.slots[total.value], program.slots[total.out]
+    require(not out.source, f"source slot {total.out} is written by {total}")
+    for name in ("indices", "shape", "complex"):
+        given, wanted = getattr(out, name), getattr(value, name)
+        require(given == wanted, f"{total}: {name} {given}, the value's {wanted}")
+    fewer = set(out.labels) < set(value.labels)
+    require(fewer, f"{total}: labels {out.labels} are no part of the value's {value.labels}")
+    require(SETS in out.labels, f"{total} adds up weight sets")
 
 
 def _check_exported(program: Program) -> None:
-    home = {step.out: stage.labels for stage, step in _steps(program)}
+    stages = program.all_stages
+    home = {step.out: k for k, stage in enumerate(stages) for step in stage.steps}
     needed = {program.output} | {
         number
-        for stage, step in _steps(program)
+        for k, stage in enumerate(stages)
+        for step in stage.steps
         for number in (step.left, step.right)
-        if number in home and home[number] != stage.labels
+        if home.get(number, k) != k
     }
+    for stage in stages:
+        needed |= {number for total in stage.sums for number in (total.value, total.out)}
+    if program.reverse is not None:
+        needed |= {found.slot for found in program.reverse.environments}
+        needed |= {form.slot for form in program.reverse.forms}
     exported = program.exported
-    _require(exported == needed, f"exported {sorted(exported)}, needed {sorted(needed)}")
-
-
-def _check_sums(program: Program) -> None:
-    """Follow how often each index occurs, and how many tensors have gone in."""
-    network, sliced = program.network, program.sliced
-    _require(sliced == program.plan.sliced, f"sliced {sliced}, in the plan {program.plan.sliced}")
-    for index in sliced:
-        _require(index not in network.output, f"the open index {index} is sliced")
-    everywhere = Counter(i for tensor in network.tensors for i in set(tensor.indices))
-    inside: dict[int, Counter[int]] = {}
-    tensors: dict[int, int] = {}
-    for number, slot in enumerate(program.slots):
-        if slot.source:
-            inside[number] = Counter(i for i in slot.indices if i != TRIG)
-            tensors[number] = 1
-    for _, step in _steps(program):
-        left, right, out = (program.slots[s] for s in (step.left, step.right, step.out))
-        here = inside[step.left] + inside[step.right]
-        count = tensors[step.left] + tensors[step.right]
-        if TRIG in left.indices:  # makes a leaf: the functions of an angle times a constant
-            count -= 1
-            rest = left.indices[:-1]
-            unsliced = tuple(i for i in rest if i not in sliced)
-            made = left.indices[-1:] == right.indices == (TRIG,) and out.indices in (rest, unsliced)
-            _require(made and left.shape[-1:] == right.shape, f"{step} makes no leaf")
-        else:
-            open_or_used = {i for i in here if i in network.output or here[i] < everywhere[i]}
-            expected = open_or_used - set(sliced)
-            _require(set(out.indices) == expected, f"{step} keeps {out.indices}, not {expected}")
-        inside[step.out], tensors[step.out] = here, count
-    indices, total = program.slots[program.output].indices, len(network.tensors)
-    _require(indices == network.output, f"the output has indices {indices}, not {network.output}")
-    found = tensors[program.output]
-    _require(found == total, f"the output holds {found} tensors, the network {total}")
-    _require(inside[program.output] == everywhere, "the output lacks an index of the network")
+    require(exported == needed, f"exported {sorted(exported)}, needed {sorted(needed)}")
 
 
 def _check_scratch(program: Program, stage: Stage) -> None:
     scratch = allocate(program, [[step] for step in stage.steps], program.exported)
     born = {step.out: now for now, step in enumerate(stage.steps)}
     own = set(born) - program.exported
-    _require(set(scratch.offsets) == own, f"stage {stage.labels}: scratch for other slots")
+    require(set(scratch.offsets) == own, f"stage {stage.labels}: scratch for other slots")
     died = {s: now for now, step in enumerate(stage.steps) for s in (step.left, step.right)}
     for now in range(len(stage.steps)):
         live = [s for s in own if born[s] <= now <= died.get(s, born[s])]

@@ -10,7 +10,18 @@ from numpy.typing import NDArray
 from tn_qnn.network.labels import ordered
 from tn_qnn.network.network import Network, Tensor
 from tn_qnn.plan.plan import Plan
-from tn_qnn.program.program import TRIG, AngleRow, BlockInput, Program, Slot, Stage, Step
+from tn_qnn.program.program import (
+    TRIG,
+    TRIG_BRA,
+    AngleRow,
+    BlockInput,
+    GivenInput,
+    Pair,
+    Program,
+    Slot,
+    Stage,
+    Step,
+)
 
 
 def compile_program(network: Network, plan: Plan) -> Program:
@@ -34,10 +45,14 @@ class _Lowering:
         self.constants: dict[int, NDArray[np.complex128]] = {}
         self.trig: dict[tuple[int, tuple[int, ...], int], int] = {}
         self.angles: list[AngleRow] = []
-        self.fills: dict[int, Step] = {}  # steps that make a leaf, run just before its first use
+        # steps that make a leaf, run just before its first use
+        self.fills: dict[int, tuple[Step, ...]] = {}
         self.rows: dict[tuple[str, ...], dict[int, int]] = {}
         self.blocks: list[BlockInput] = []
+        self.given: list[GivenInput] = []
+        self.pairs: list[Pair] = []
         self.nodes: list[int] = []  # slot of each node of the path, leaves first
+        self.kets: set[int] = set()  # slots of leaves that stand in the ket, or in both layers
 
     def _slot(self, slot: Slot) -> int:
         self.slots.append(slot)
@@ -45,14 +60,21 @@ class _Lowering:
 
     def add_leaf(self, tensor: Tensor) -> None:
         self.nodes.append(self._leaf(tensor))
+        if not tensor.conj:
+            self.kets.add(self.nodes[-1])
 
     def _leaf(self, tensor: Tensor) -> int:
         shape = tuple(self.network.sizes[i] for i in tensor.indices)
         labels = ordered(tensor.labels)
         if tensor.coefficients is None:
             slot = self._slot(Slot(tensor.indices, shape, labels, not tensor.real, True))
+            if tensor.given is not None:
+                self.given.append(GivenInput(slot, tensor.given))
+                return slot
             self.blocks.append(BlockInput(slot, tensor.element, tensor.conj, tensor.fixed))
             return slot
+        if tensor.pair:
+            return self._paired(tensor, tensor.coefficients, labels)
         if len(tensor.coefficients) == 1:
             return self._constant(tensor.coefficients[0], tensor.indices)
         return self._parametrised(tensor, tensor.coefficients, labels)
@@ -69,7 +91,8 @@ class _Lowering:
         moved = coefficients[[1, 2, 0]]  # (cos, sin, 1): the last falls away for rotations
         if not np.any(moved[2]):
             moved = moved[:2]
-        if moved.shape == (2, 2) and np.array_equal(moved, np.eye(2)):
+        whole = not set(tensor.indices) & set(self.plan.sliced)
+        if whole and moved.shape == (2, 2) and np.array_equal(moved, np.eye(2)):
             # RY on |0>: the tensor is the vector (cos, sin) itself
             return self._trig(tensor.element, tensor.indices, 2, labels)
         trig = self._trig(tensor.element, (TRIG,), len(moved), labels)
@@ -77,7 +100,25 @@ class _Lowering:
         constant = self._constant(values, (*tensor.indices, TRIG))
         kept = tuple(i for i in tensor.indices if i not in self.plan.sliced)
         step = self._step(constant, trig, kept)
-        self.fills[step.out] = step
+        self.fills[step.out] = (step,)
+        return step.out
+
+    def _paired(
+        self, tensor: Tensor, coefficients: NDArray[np.complex128], labels: tuple[str, ...]
+    ) -> int:
+        moved = coefficients[np.ix_([1, 2, 0], [1, 2, 0])]
+        if not (np.any(moved[2]) or np.any(moved[:, 2])):
+            moved = moved[:2, :2]
+        ket, bra = (
+            self._trig(tensor.element, (index,), len(moved), labels) for index in (TRIG, TRIG_BRA)
+        )
+        values = np.ascontiguousarray(np.moveaxis(moved, (1, 0), (-2, -1)))
+        constant = self._constant(values, (*tensor.indices, TRIG_BRA, TRIG))
+        kept = tuple(i for i in tensor.indices if i not in self.plan.sliced)
+        half = self._step(constant, ket, (*kept, TRIG_BRA))
+        step = self._step(half.out, bra, kept)
+        self.fills[step.out] = (half, step)
+        self.pairs.append(Pair(step.out, constant, ket, bra))
         return step.out
 
     def _trig(
@@ -129,7 +170,7 @@ class _Lowering:
             count[i] += 1
         for operand in (left, right):
             if operand in self.fills:
-                self.steps.append(self.fills.pop(operand))
+                self.steps += self.fills.pop(operand)
         self.steps.append(self._step(left, right, tuple(out)))
         return self.steps[-1].out
 
@@ -149,6 +190,9 @@ class _Lowering:
             tuple(self.blocks),
             self.nodes[-1],
             self.plan.sliced,
+            frozenset(self.nodes[: len(self.network.tensors)]) - self.kets,
+            given=tuple(self.given),
+            pairs=tuple(self.pairs),
         )
 
 

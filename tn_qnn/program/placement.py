@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from tn_qnn.network.labels import CONES, LABELS, SAMPLES, SETS
 from tn_qnn.program.arena import POINT, Layout, is_flat, make_layout, padded
+from tn_qnn.program.given import given_by_labels
 from tn_qnn.program.program import Program
+from tn_qnn.program.tensor_weights import block_groups
 
 Array = Any
 
@@ -67,6 +69,8 @@ class Placement:
         Of the slots that live in the arena.
     regions
         Angle regions by label set.
+    environments
+        Regions of the angles' environments, of the same form: real parts, then imaginary ones.
     scalars
         Length of the arena, rounded up.
     """
@@ -75,6 +79,7 @@ class Placement:
     layouts: Mapping[tuple[str, ...], Layout]
     places: Mapping[int, Place]
     regions: Mapping[tuple[str, ...], AngleRegion]
+    environments: Mapping[tuple[str, ...], AngleRegion]
     scalars: int
 
     def axes(self, program: Program, number: int) -> tuple[int, tuple[tuple[int, int], ...]]:
@@ -85,9 +90,37 @@ class Placement:
 
     def angle_axes(self, labels: tuple[str, ...]) -> tuple[int, tuple[tuple[int, int], ...]]:
         """First scalar of an angle region, and (length, stride) of (cos, sin, 1), rows, C, P, S."""
-        region, extent = self.regions[labels], self.layouts[labels].extent
+        return self._region_axes(self.regions[labels], labels)
+
+    def environment_axes(self, labels: tuple[str, ...]) -> tuple[int, tuple[tuple[int, int], ...]]:
+        """The same for the real parts of the environments of a label set's angles."""
+        return self._region_axes(self.environments[labels], labels)
+
+    def _region_axes(
+        self, region: AngleRegion, labels: tuple[str, ...]
+    ) -> tuple[int, tuple[tuple[int, int], ...]]:
+        extent = self.layouts[labels].extent
         lead = ((3, region.rows * extent), (region.rows, extent))
         return region.base, (*lead, *self.batch_axes(labels))
+
+    def given_axes(
+        self, program: Program, numbers: Sequence[int]
+    ) -> tuple[int, tuple[tuple[int, int], ...]]:
+        """First scalar of the given slots of a label set, and axes of their rows, C, P and S."""
+        slots = [program.slots[number] for number in numbers]
+        rows = sum(slot.size * slot.planes for slot in slots)
+        first, labels = self.places[numbers[0]], slots[0].labels
+        return first.base, ((rows, first.stride), *self.batch_axes(labels))
+
+    def group_axes(
+        self, program: Program, numbers: Sequence[int]
+    ) -> tuple[int, tuple[tuple[int, int], ...]]:
+        """The same for equal slots at equal distances: planes, elements, slots, C, P and S."""
+        base, (planes, elements, *batch) = self.axes(program, numbers[0])
+        starts = [self.places[number].base for number in numbers]
+        spacing = starts[1] - base if len(starts) > 1 else 0
+        assert starts == [base + k * spacing for k in range(len(starts))]
+        return base, (planes, elements, (len(numbers), spacing), *batch)
 
     def batch_axes(self, labels: tuple[str, ...]) -> tuple[tuple[int, int], ...]:
         """(length, stride) of C, P and S; (1, 0) for a label that is not in the set."""
@@ -109,15 +142,46 @@ def place(program: Program, sizes: Sizes) -> Placement:
     places: dict[int, Place] = {}
     for angle in program.angles:
         labels = program.slots[angle.slot].labels
-        extent, region = layouts[labels].extent, regions[labels]
-        places[angle.slot] = Place(region.base + angle.row * extent, region.rows * extent, 0)
-    stored = [*program.constants, *(b.slot for b in program.blocks), *sorted(program.exported)]
+        places[angle.slot] = _row_place(regions[labels], angle.row, layouts[labels].extent, False)
+    environments: dict[tuple[str, ...], AngleRegion] = {}
+    for labels, row, number in angle_environments(program):
+        extent, rows = layouts[labels].extent, len(program.row_elements[labels])
+        if labels not in environments:
+            environments[labels] = AngleRegion(top, rows)
+            top += padded(6 * rows * extent)
+        is_complex = program.slots[number].complex
+        places[number] = _row_place(environments[labels], row, extent, is_complex)
+    seed = [program.reverse.seed] if program.reverse else []
+    groups = block_groups(program)
+    blocks = [slot for group in groups for slot in group.slots]
+    around = program.reverse.around if program.reverse else {}
+    back = [around[slot] for slot in blocks if slot in around]
+    for entries in given_by_labels(program):  # one behind the other, to be filled as one
+        for number in (entry.slot for entry in entries):
+            places[number] = slot_place(program, layouts, number, top)
+            slot = program.slots[number]
+            top += slot.size * slot.planes * layouts[slot.labels].extent
+        top = padded(top)
+    stored = [*program.constants, *blocks, *back, *seed, *sorted(program.exported)]
     for number in dict.fromkeys(stored):
         if number not in places:
             places[number] = slot_place(program, layouts, number, top)
             slot = program.slots[number]
             top += padded(slot.size * slot.planes * layouts[slot.labels].extent)
-    return Placement(sizes, layouts, places, regions, padded(top))
+    return Placement(sizes, layouts, places, regions, environments, padded(top))
+
+
+def angle_environments(program: Program) -> Iterator[tuple[tuple[str, ...], int, int]]:
+    """Label set, row and environment slot of every angle that depends on weights."""
+    row_of = {angle.slot: angle.row for angle in program.angles}
+    for found in program.reverse.environments if program.reverse else ():
+        if found.source in row_of:
+            yield program.slots[found.source].labels, row_of[found.source], found.slot
+
+
+def _row_place(region: AngleRegion, row: int, extent: int, is_complex: bool) -> Place:
+    stride = region.rows * extent
+    return Place(region.base + row * extent, stride, 3 * stride if is_complex else 0)
 
 
 def slot_place(

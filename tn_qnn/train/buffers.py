@@ -8,7 +8,7 @@ import numpy as np
 from tn_qnn.arrays import Array
 from tn_qnn.train.feeding import Feed
 from tn_qnn.train.ops import Ops
-from tn_qnn.train.protocol import Trainable
+from tn_qnn.train.protocol import Estimator, Trainable
 from tn_qnn.train.recipe import Recipe
 from tn_qnn.train.state import State
 from tn_qnn.train.stepping import Device
@@ -57,6 +57,7 @@ class Buffers:
     def step(self, recipe: Recipe, size: int) -> int:
         """Take a step, in place, by work that a graph can hold; return its model evaluations."""
         step, place = (self.counters[i : i + 1].reshape(()) for i in (0, 1))
+        assert isinstance(recipe.estimator, Estimator)  # a mover is not capturable
         data = self.feed.batch(place, size)
         estimate = recipe.estimator.estimate(
             self.model,

@@ -24,5 +24,11 @@ def why_on_host(recipe: Recipe) -> str:
         if not getattr(part, "capturable", False):
             kind = getattr(part, "name", type(part).__name__)
             return f"the {name} {kind} is not marked as capturable"
+    if recipe.augment is not None:
+        return "training samples are changed on the host in every step"
+    if recipe.regularisation is not None:
+        return "the regularisation is added on the host"
+    if recipe.retraction is not None:
+        return "the retraction orthogonalises on the host"
     can = getattr(recipe.model, "capturable", False)
     return "" if can is True else str(can or "the model is not marked as capturable")

@@ -11,7 +11,8 @@ from tn_qnn.arrays import Array, to_numpy
 from tn_qnn.errors import InputError
 from tn_qnn.train.initializers import initial_weights
 from tn_qnn.train.losses import Loss
-from tn_qnn.train.protocol import Trainable
+from tn_qnn.train.protocol import Mover, Trainable
+from tn_qnn.train.regularisation import L2
 
 ClassWeight: TypeAlias = str | Mapping[int, float] | Sequence[float] | np.ndarray | None
 
@@ -184,9 +185,16 @@ def class_weights(class_weight: ClassWeight, y: Array, classes: int) -> np.ndarr
 
 
 def starting_weights(model: Trainable, weights: Any, seed: int) -> Array:
-    """Return weights (W,), float64, from an initialiser's name, a mapping or an array."""
+    """Return weights (W,), float64, from an initialiser's name, a mapping or an array.
+
+    A model with ``initial_weights(name, seed)``, such as one with a linear head, is asked itself.
+    """
     if weights is None or isinstance(weights, str):
-        return initial_weights(weights or "small", seed, model.num_weights)
+        if hasattr(model, "initial_weights"):
+            made: Array = model.initial_weights(weights or "small", seed)
+            return made
+        blocks = getattr(model, "blocks", ())
+        return initial_weights(weights or "small", seed, model.num_weights, blocks)
     if isinstance(weights, Mapping):
         names = model.weight_names
         different = sorted(set(names) ^ set(weights))
@@ -233,6 +241,24 @@ def check_model(model: Any) -> None:
         raise InputError(
             f"model: credit is {model.credit.dtype} {model.credit.shape}, expected bool {shape} "
             f"(outputs, weights)."
+        )
+
+
+def check_extras(model: Any, estimator: Any, augment: Any, regularisation: Any) -> None:
+    """Raise ``InputError`` where a trainer's augmentation or regularisation cannot be used."""
+    if augment is not None and not callable(augment):
+        raise InputError(
+            f"augment: got {augment!r}, expected Shifts or a callable (X, seed, step) -> X."
+        )
+    if regularisation is None:
+        return
+    if not isinstance(regularisation, L2):
+        raise InputError(f"regularisation: got {regularisation!r}, expected an L2 record.")
+    regularisation.check(model.weight_names)
+    if isinstance(estimator, Mover):
+        raise InputError(
+            f"regularisation: {type(estimator).__name__} takes whole steps by the loss alone and "
+            f"does not see it; leave it None, or take an estimator of gradients."
         )
 
 

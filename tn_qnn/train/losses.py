@@ -14,6 +14,8 @@ from tn_qnn.errors import InputError
 LossFunction: TypeAlias = Callable[[Array, Array], Array]
 Targets: TypeAlias = Literal["classes", "numbers", "any"]
 
+DIFFERENCE = 1e-5  # of outputs, where a slope is taken from differences
+
 
 @dataclass(frozen=True)
 class Loss:
@@ -270,6 +272,31 @@ def output_changes(loss: Loss, plus: Array, minus: Array, y: Array) -> Array:
             ends.append(loss.value(outputs, y))
         changes[:, k] = ends[0] - ends[1]
     return changes
+
+
+def output_slopes(loss: Loss, outputs: Array, y: Array) -> Array:
+    """Return the loss's derivative by the outputs, (N, K): closed form, or central differences.
+
+    Parameters
+    ----------
+    outputs : float64 (N, K)
+    y : (N, ...)
+
+    Raises
+    ------
+    InputError
+        When the loss has no slope in the outputs.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> square = from_callable(lambda outputs, y: (outputs**2).sum(axis=1))
+    >>> output_slopes(square, np.array([[0.5, -1.0]]), np.zeros(1)).round(6)
+    array([[ 1., -2.]])
+    """
+    if loss.slope is not None:
+        return loss.slope(outputs, y)
+    return output_changes(loss, outputs + DIFFERENCE, outputs - DIFFERENCE, y) / (2 * DIFFERENCE)
 
 
 def predicted_class(outputs: Array) -> Array:

@@ -1,10 +1,11 @@
 """What the trainer knows of a model, and what an estimator must give."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from tn_qnn.arrays import Array
+from tn_qnn.errors import InputError
 from tn_qnn.train.gains import Gains
 from tn_qnn.train.losses import Loss
 
@@ -28,6 +29,17 @@ class Trainable(Protocol):
     -----
     A model may also have ``environment``, a JSON-able dict (threads, chunking, ...): checkpoints
     keep it and a resume warns where it differs, since the last bits may then differ too.
+
+    A model with tensor-valued weights has ``blocks``, a tuple of
+    :class:`~tn_qnn.circuit.block_groups.BlockGroup`, which initial weights and retractions take.
+
+    A model that can sweep back has ``pull_back``, as :meth:`QNN.pull_back`, for the exact gradient;
+    one that can change single gates has ``local_outputs``, see :class:`LocalOutputs`.
+
+    One with ``part(mask, weights)`` gives a model of some of its weights, the others frozen; else
+    their values are put in at every call. What such a part does not change of some samples may be
+    worked out once: ``kept(X)`` gives a model and what it takes for them, or None. ``gate_uses``
+    tells the gates, which weights can then be chosen by.
 
     A model that computes on a GPU takes arrays of either module and answers in the same, and has
     ``device``, which the trainer runs whole steps on (see
@@ -55,6 +67,49 @@ class Trainable(Protocol):
         ...
 
 
+@dataclass(frozen=True, eq=False)
+class LocalOutputs:
+    """A model's outputs where single gates have the angles of other weights, all else as it is.
+
+    Attributes
+    ----------
+    rows : slice
+        The samples, s of them.
+    outputs : float64 (n, N, s, K)
+        For each of n occurrences of a gate in a light cone and each of N weight sets.
+    occurrences, weights : int arrays (u,)
+        Pairs that belong together: the occurrence's angle depends on the weight.
+    """
+
+    rows: slice
+    outputs: Array
+    occurrences: Array
+    weights: Array
+
+
+#: What ``model.local_outputs(weights (W,), X (S, F), sets (N, W))`` gives: the outputs (S, K) at
+#: ``weights``, and those with single gates turned to each of ``sets``; together these hold every
+#: occurrence of a gate that depends on weights, with every sample, once.
+MovedOutputs: TypeAlias = tuple[Array, Iterator[LocalOutputs]]
+
+
+def local_outputs(model: Any, weights: Array, X: Array, sets: Array) -> MovedOutputs:
+    """Return what ``model.local_outputs`` gives.
+
+    Raises
+    ------
+    InputError
+        When the model has none.
+    """
+    if not hasattr(model, "local_outputs"):
+        raise InputError(
+            f"model: {type(model).__name__} has no local_outputs, which LocalSPSA needs. Use "
+            f"SPSA(credit=False) for a loss without a slope, or a model such as QNN."
+        )
+    found: MovedOutputs = model.local_outputs(weights, X, sets)
+    return found
+
+
 @dataclass(frozen=True)
 class Estimate:
     """A gradient estimate.
@@ -73,6 +128,7 @@ class Estimate:
     evaluations: int
 
 
+@runtime_checkable
 class Estimator(Protocol):
     """Gives a gradient estimate; holds its own step-size schedule. A frozen record.
 
@@ -100,4 +156,34 @@ class Estimator(Protocol):
         step: int | Array,
     ) -> Estimate:
         """Estimate the gradient of the minibatch's weighted mean loss at ``weights``."""
+        ...
+
+
+@runtime_checkable
+class Mover(Protocol):
+    """Stands in an estimator's place and takes whole steps itself, without an update rule.
+
+    A frozen record, as an estimator is; a step is a pure function of its arguments.
+    """
+
+    def check(self, loss: Loss) -> None:
+        """Raise ``InputError`` when the loss cannot be used with this mover."""
+        ...
+
+    def gains(self, total_steps: int, unit_change: Callable[[], float]) -> Gains:
+        """Return what the history shows as gains; ``unit_change`` must not be called."""
+        ...
+
+    def move(
+        self,
+        model: Trainable,
+        loss: Loss,
+        weights: Array,
+        X: Array,
+        y: Array,
+        sample_weight: Array | None,
+        seed: int,
+        step: int,
+    ) -> tuple[Array, float, int]:
+        """Return the weights after the step, the minibatch's loss before it, and evaluations."""
         ...

@@ -3,7 +3,7 @@
 import json
 import time
 import warnings
-from dataclasses import asdict, dataclass, field, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -130,10 +130,13 @@ def restore(run: Run, model: Trainable, update: Update) -> tuple[State, History]
 
 
 def _described(value: Any) -> Any:
-    if isinstance(value, (int, str)):
+    if value is None or isinstance(value, (int, str, dict)):
         return value
-    numbers = asdict(value) if is_dataclass(value) and not isinstance(value, type) else {}
-    return {"name": type(value).__name__, **numbers}
+    record = is_dataclass(value) and not isinstance(value, type)
+    # A record in a record, such as a guarded update rule, needs its name too.
+    held = {field.name: getattr(value, field.name) for field in fields(value)} if record else {}
+    parts = {name: _described(v) if is_dataclass(v) else v for name, v in held.items()}
+    return {"name": type(value).__name__, **parts}
 
 
 def _as_json(value: dict[str, Any]) -> dict[str, Any]:

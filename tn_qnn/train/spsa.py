@@ -4,14 +4,13 @@ Source: J. C. Spall, "Multivariate stochastic approximation using a simultaneous
 gradient approximation", IEEE Trans. Autom. Control 37 (1992) 332.
 """
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
 from tn_qnn.arrays import Array, array_module
 from tn_qnn.errors import InputError
-from tn_qnn.train.gains import Gains, calibrated_a, perturbation
+from tn_qnn.train.gains import Gains, Schedule, check_gain_settings, make_gains, perturbation
 from tn_qnn.train.losses import Loss, output_changes
 from tn_qnn.train.ops import ArrayOps, Ops, ops_of
 from tn_qnn.train.protocol import Estimate, Trainable
@@ -30,13 +29,14 @@ class SPSA:
     Parameters
     ----------
     a : float, optional
-        Spall's a in a_k = a / (k + 1 + A)^alpha. None: fixed by ``first_step``.
+        Spall's a in a_k = a / (k + 1 + A)^alpha, or the gain at which another schedule begins.
+        None: fixed by ``first_step``.
     c : float
         Spall's c in c_k = c / (k + 1)^gamma, in radians for angles.
     A : float, optional
         Stability constant; None: a tenth of the steps.
     alpha, gamma : float
-        Decay of a_k and c_k; alpha = 0 gives a constant learning rate a.
+        Decay of a_k and c_k; A and alpha are of the schedule "power" alone.
     directions : int
         Directions a step, averaged; 2 * directions sets of weights a model call.
     per_sample : bool
@@ -46,9 +46,15 @@ class SPSA:
     first_step : float
         Mean change of a weight wanted in the first step, where ``a`` is None: for Adam the
         initial learning rate, for other updates the target of the calibration
-        (see :func:`~tn_qnn.train.gains.calibrated_a`).
+        (see :func:`~tn_qnn.train.gains.calibrated_a`). With a warm-up: what it rises to.
     calibration : int
         Gradient estimates that the calibration averages.
+    schedule : "power", "constant" or "cosine"
+        How the gain falls, see :class:`~tn_qnn.train.gains.Gains`.
+    warmup : int
+        Steps in which the gain rises first, in a straight line.
+    final : float
+        Of "cosine": the gain at the end of the run, as a share of the first.
 
     Raises
     ------
@@ -71,18 +77,14 @@ class SPSA:
     credit: bool = True
     first_step: float = 0.05
     calibration: int = 10
+    schedule: Schedule = "power"
+    warmup: int = 0
+    final: float = 0.0
 
     capturable: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        for name in ("a", "c", "first_step"):
-            value = getattr(self, name)
-            if value is not None and not (math.isfinite(value) and value > 0):
-                raise InputError(f"{name}: got {value!r}, expected a finite number above 0.")
-        for name in ("A", "alpha", "gamma"):
-            value = getattr(self, name)
-            if value is not None and not (math.isfinite(value) and value >= 0):
-                raise InputError(f"{name}: got {value!r}, expected a finite number, 0 or above.")
+        check_gain_settings(self)
         for name in ("directions", "calibration"):
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
@@ -101,11 +103,19 @@ class SPSA:
 
         ``unit_change()`` is a weight's mean change at gain 1; it is called only if ``a`` is None.
         """
-        A = 0.1 * total_steps if self.A is None else self.A
-        a = self.a
-        if a is None:
-            a = calibrated_a(self.first_step, unit_change(), A, self.alpha)
-        return Gains(a=a, c=self.c, A=A, alpha=self.alpha, gamma=self.gamma)
+        return make_gains(
+            self.schedule,
+            self.first_step,
+            self.a,
+            total_steps,
+            unit_change,
+            self.c,
+            self.A,
+            self.alpha,
+            self.gamma,
+            self.warmup,
+            self.final,
+        )
 
     def estimate(
         self,

@@ -12,6 +12,7 @@ from tn_qnn.train.history import History, Row
 from tn_qnn.train.updates import state_from_fields, state_to_fields
 
 Monitor: TypeAlias = Literal["score", "loss"]
+PHASE_FACTS = ("number", "end", "keeps")
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,31 @@ class Best:
 
 
 @dataclass(frozen=True)
+class PhaseState:
+    """Which weights are trained at present.
+
+    Attributes
+    ----------
+    number : int
+        Of the phase, from 0.
+    end : int or None
+        The step at which it is over; None: it goes on to the end.
+    keeps : bool
+        Whether what the free weights do not change is kept for every sample.
+    mask : bool (W,)
+        The weights that are free.
+    updates : int64 (W,)
+        How many updates each weight has had so far.
+    """
+
+    number: int
+    end: int | None
+    keeps: bool
+    mask: Array
+    updates: Array
+
+
+@dataclass(frozen=True)
 class State:
     """Where a run stands after ``step`` steps; all arrays are of NumPy.
 
@@ -40,6 +66,7 @@ class State:
     evaluations, seconds : spent so far
     best : best validated weights, if any
     stopped : a callback ended the run here
+    phase : which weights are trained; None where all are, all the time
     """
 
     step: int
@@ -50,6 +77,7 @@ class State:
     seconds: float = 0.0
     best: Best | None = None
     stopped: bool = False
+    phase: PhaseState | None = None
 
 
 def better(best: Best | None, row: Row, weights: Array, monitor: Monitor) -> Best | None:
@@ -73,6 +101,9 @@ def state_to_arrays(state: State, history: History) -> tuple[dict[str, Any], dic
     arrays = {"weights": to_numpy(state.weights), "history": history.to_array()}
     for name, value in state_to_fields(state.update).items():
         arrays[f"update_{name}"] = to_numpy(value)
+    if state.phase:
+        facts["phase"] = {name: getattr(state.phase, name) for name in PHASE_FACTS}
+        arrays["phase_mask"], arrays["phase_updates"] = state.phase.mask, state.phase.updates
     if state.best:
         arrays["best_weights"] = to_numpy(state.best.weights)
         arrays["best_loss_score"] = np.array([state.best.loss, state.best.score])
@@ -93,6 +124,13 @@ def state_from_arrays(
     if facts["best_step"] is not None:
         loss, score = (float(number) for number in arrays["best_loss_score"])
         best = Best(int(facts["best_step"]), loss, score, arrays["best_weights"])
+    phase = None
+    if facts.get("phase") is not None:
+        phase = PhaseState(
+            **{name: facts["phase"][name] for name in PHASE_FACTS},
+            mask=arrays["phase_mask"].astype(bool),
+            updates=arrays["phase_updates"],
+        )
     names = state_to_fields(update_template)
     state = State(
         step=int(facts["step"]),
@@ -103,5 +141,6 @@ def state_from_arrays(
         seconds=float(facts["seconds"]),
         best=best,
         stopped=bool(facts["stopped"]),
+        phase=phase,
     )
     return state, History.from_array(arrays["history"])

@@ -14,6 +14,7 @@ from tn_qnn.arrays import Array, array_module, to_numpy
 from tn_qnn.errors import CheckpointError, InputError
 from tn_qnn.rng import Stream, derived_seed
 from tn_qnn.train import inputs
+from tn_qnn.train.augment import Augmentation
 from tn_qnn.train.batches import steps_per_epoch
 from tn_qnn.train.callbacks import Callback, Report
 from tn_qnn.train.checkpoint import has_checkpoint
@@ -22,10 +23,15 @@ from tn_qnn.train.gains import Gains
 from tn_qnn.train.history import History, Row
 from tn_qnn.train.inputs import ClassWeight, Data
 from tn_qnn.train.losses import Loss, LossFunction, get_loss
+from tn_qnn.train.parts import Selection
+from tn_qnn.train.phases import PhaseStepper, warn_of_untrained
 from tn_qnn.train.progress import progress_bar
-from tn_qnn.train.protocol import Estimator, Trainable
+from tn_qnn.train.protocol import Estimator, Mover, Trainable
 from tn_qnn.train.recipe import Recipe
+from tn_qnn.train.regularisation import L2
+from tn_qnn.train.retraction import Retraction, get_retraction
 from tn_qnn.train.run import Run, identity, restore, save
+from tn_qnn.train.schedules import Schedule, described, get_schedule
 from tn_qnn.train.spsa import SPSA
 from tn_qnn.train.state import Best, Monitor, State, better
 from tn_qnn.train.stepping import Stepper, Taken
@@ -50,6 +56,8 @@ class TrainResult:
         Best validated weights with their step, loss and score.
     gains : Gains
         The gain sequences, calibrated.
+    update : state of the update rule
+        As it was left; that of ``Blocking`` counts the steps ``refused``.
     evaluations : int
         Model evaluations spent on training.
     seconds : float
@@ -65,6 +73,7 @@ class TrainResult:
     history: History
     best: Best | None
     gains: Gains
+    update: Any
     evaluations: int
     seconds: float
     reason: Literal["steps", "callback", "interrupted"]
@@ -83,11 +92,17 @@ class Trainer:
     ----------
     model : Trainable
     loss : str, Loss or callable (outputs (S, K), y) -> (S,)
-    estimator : Estimator, optional
+    estimator : Estimator or Mover, optional
         Default ``SPSA()``.
     update : "adam", "momentum", "sgd" or an update rule
     seed : int
         Key of directions, minibatches and initial weights; same seed, same bits.
+    augment : Augmentation, optional
+        Changes the samples of every step, such as :class:`~tn_qnn.train.augment.Shifts`.
+    regularisation : L2, optional
+        Added to the loss of every step, not to that of validation.
+    retraction : "polar", "qr" or Retraction, optional
+        Makes tensor-valued weights in the chart "entries" unitary after every step.
 
     Raises
     ------
@@ -112,18 +127,27 @@ class Trainer:
         self,
         model: Trainable,
         loss: str | Loss | LossFunction = "cross_entropy",
-        estimator: Estimator | None = None,
+        estimator: Estimator | Mover | None = None,
         update: str | Update = "adam",
         *,
         seed: int = 0,
+        augment: Augmentation | None = None,
+        regularisation: L2 | None = None,
+        retraction: Literal["polar", "qr"] | Retraction | None = None,
     ) -> None:
         inputs.check_model(model)
         self.model = model
         self.loss = get_loss(loss)
-        self.estimator: Estimator = SPSA() if estimator is None else estimator
+        self.estimator: Estimator | Mover = SPSA() if estimator is None else estimator
         self.update = get_update(update)
         self.seed = inputs.check_seed(seed)
         self.estimator.check(self.loss)
+        self.augment = augment
+        self.regularisation = regularisation
+        self.retraction = get_retraction(retraction)
+        if self.retraction is not None:
+            self.retraction.check(model)
+        inputs.check_extras(model, self.estimator, augment, regularisation)
 
     def fit(
         self,
@@ -143,6 +167,7 @@ class Trainer:
         checkpoint_every: int | None = None,
         resume: bool = False,
         progress: bool | None = None,
+        trainable: Selection | Schedule | None = None,
     ) -> TrainResult:
         """Train.
 
@@ -177,6 +202,11 @@ class Trainer:
             gains of the first; a run that a callback ended stays ended.
         progress : bool, optional
             Show a progress bar; None: in notebooks and terminals.
+        trainable : selection or schedule, optional
+            Which weights are trained: names with patterns ("w.0.*"), ``layers(...)``,
+            ``gates(...)``, ``qubits(...)``, a mask (W,), or a sequence of these; or a schedule of
+            phases such as :class:`~tn_qnn.train.schedules.LayerByLayer`. None: all of them. The
+            others keep their initial values, and what depends on them alone is worked out once.
 
         Raises
         ------
@@ -185,8 +215,15 @@ class Trainer:
         CheckpointError
             When the folder cannot be written, holds a checkpoint and ``resume`` is False, or
             holds none, a damaged one or one of another model, data or setting and it is True.
+
+        Warns
+        -----
+        UserWarning
+            When a schedule never trains some weights, or no output depends on those in training.
         """
         data = inputs.checked_data(self.model, self.loss, X, y)
+        if self.augment is not None:
+            self.augment(data.X[:1], self.seed, 0)  # an error of its comes before any work
         inputs.check_classes(self.loss, data.y)
         weight = inputs.combined_weight(
             self.loss, data.y, self.model.num_outputs, class_weight, sample_weight
@@ -207,22 +244,28 @@ class Trainer:
             else inputs.positive("checkpoint_every", checkpoint_every),
         )
         if run.folder:
-            run = replace(run, identity=self._identity(run))
+            run = replace(run, identity=self._identity(run, trainable))
         elif resume:
             raise InputError("resume: got True without `checkpoint`; give the run's folder.")
         recipe = self._recipe(run)
-        stepper = make_stepper(recipe)
+        schedule = get_schedule(trainable)
+        if schedule is not None:
+            warn_of_untrained(schedule, recipe, run.steps)
+        stepper = (
+            make_stepper(recipe) if schedule is None else PhaseStepper(recipe, schedule, run.steps)
+        )
         log.info("backend: %s", stepper.execution)
         run = replace(run, execution=stepper.execution)
         if resume:
             state, history = restore(run, self.model, self.update)
         else:
-            state, history = self._started(run, recipe, weights)
+            state, history = self._started(run, recipe, stepper, weights)
         return self._loop(run, stepper, state, history, progress)
 
     def _recipe(self, run: Run) -> Recipe:
         parts = (self.model, self.loss, self.estimator, self.update, self.seed)
-        return Recipe(*parts, run.data, run.batch_size)
+        extras = (self.augment, self.regularisation, self.retraction)
+        return Recipe(*parts, run.data, run.batch_size, *extras)
 
     def evaluate(self, weights: Array, X: Any, y: Any) -> tuple[float, float]:
         """Return mean loss and score (accuracy, R^2, or minus the mean loss of a callable)."""
@@ -242,19 +285,30 @@ class Trainer:
             )
         return inputs.checked_data(self.model, self.loss, *validation, prefix="validation ")
 
-    def _started(self, run: Run, recipe: Recipe, weights: Any) -> tuple[State, History]:
+    def _started(
+        self, run: Run, recipe: Recipe, stepper: Stepper, weights: Any
+    ) -> tuple[State, History]:
         if run.folder and has_checkpoint(run.folder):
             raise CheckpointError(
                 f"checkpoint: {run.folder} holds a checkpoint already; pass resume=True to go on "
                 f"from it, give another folder, or delete it."
             )
         first = inputs.starting_weights(self.model, weights, self.seed)
-        state, history = self._calibrated(run, recipe, first), History()
+        phase, spent = None, 0
+        if isinstance(stepper, PhaseStepper):
+            phase, spent = stepper.first(first)
+            recipe = stepper.part(phase, first)
+        picked = first if phase is None else first[phase.mask]
+        gains, calibrating = self._calibrated(run, recipe, picked)
+        state = State(
+            0, first, self.update.init(first), gains, evaluations=spent + calibrating, phase=phase
+        )
+        history = History()
         # A folder that cannot be written is found before any work is done.
         save(run, self.model, state, history)
         return state, history
 
-    def _identity(self, run: Run) -> dict[str, Any]:
+    def _identity(self, run: Run, trainable: Any) -> dict[str, Any]:
         return identity(
             run,
             self.model,
@@ -262,9 +316,14 @@ class Trainer:
             loss=self.loss.name,
             estimator=self.estimator,
             update=self.update,
+            augment=self.augment,
+            regularisation=self.regularisation,
+            retraction=self.retraction,
+            trainable=described(get_schedule(trainable)),
         )
 
-    def _calibrated(self, run: Run, recipe: Recipe, weights: Array) -> State:
+    def _calibrated(self, run: Run, recipe: Recipe, weights: Array) -> tuple[Gains, int]:
+        """The gain sequences, and the evaluations that it took to find them."""
         spent = 0
         seed = derived_seed(self.seed, Stream.CALIBRATION)
 
@@ -279,8 +338,7 @@ class Trainer:
                 total += float(abs(estimate.gradient).mean())
             return total / repeats
 
-        gains = self.estimator.gains(run.steps, unit_change)
-        return State(0, weights, self.update.init(weights), gains, evaluations=spent)
+        return self.estimator.gains(run.steps, unit_change), spent
 
     def _loop(
         self, run: Run, stepper: Stepper, state: State, history: History, progress: bool | None
@@ -315,6 +373,7 @@ class Trainer:
             history=history,
             best=state.best,
             gains=state.gains,
+            update=state.update,
             evaluations=state.evaluations,
             seconds=state.seconds,
             reason="interrupted" if interrupted else "callback" if state.stopped else "steps",

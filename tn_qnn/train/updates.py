@@ -1,10 +1,11 @@
 """Update rules as pure init/update pairs; the state is a frozen record that holds the count."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, ClassVar, Protocol
 
 from tn_qnn.arrays import Array, array_module
 from tn_qnn.errors import InputError
+from tn_qnn.train.adaptive import Adam, AMSGrad, Resilient, check_decay
 
 
 @dataclass(frozen=True)
@@ -22,15 +23,6 @@ class MeanState:
     mean: Array
 
 
-@dataclass(frozen=True)
-class MomentsState:
-    """Running means of the gradient and of its square, (W,), and the number of updates so far."""
-
-    count: int | Array
-    mean: Array
-    square: Array
-
-
 class Update(Protocol):
     """An update rule. ``scale_free``: a change does not grow with the gradient.
 
@@ -39,7 +31,8 @@ class Update(Protocol):
     arithmetic. Then a whole step can be one CUDA graph.
     """
 
-    scale_free: ClassVar[bool]
+    @property
+    def scale_free(self) -> bool: ...
 
     def init(self, weights: Array) -> Any:
         """Return the state before the first update."""
@@ -98,7 +91,7 @@ class Momentum:
     capturable: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        _check_decay("beta", self.beta)
+        check_decay("beta", self.beta)
 
     def init(self, weights: Array) -> MeanState:
         """Return the state before the first update."""
@@ -113,57 +106,17 @@ class Momentum:
         return (-gain / (1.0 - self.beta**count)) * mean, MeanState(count, mean)
 
 
-@dataclass(frozen=True)
-class Adam:
-    """Adam: D. P. Kingma, J. Ba, arXiv:1412.6980. The gain is its learning rate.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> rule = Adam()
-    >>> change, state = rule.update(np.array([2.0, -0.1]), rule.init(np.zeros(2)), gain=0.5)
-    >>> change.round(6).tolist()
-    [-0.5, 0.5]
-    """
-
-    beta1: float = 0.9
-    beta2: float = 0.999
-    epsilon: float = 1e-8
-    scale_free: ClassVar[bool] = True
-    capturable: ClassVar[bool] = True
-
-    def __post_init__(self) -> None:
-        _check_decay("beta1", self.beta1)
-        _check_decay("beta2", self.beta2)
-        if not self.epsilon > 0:
-            raise InputError(f"epsilon: got {self.epsilon!r}, expected a number above 0.")
-
-    def init(self, weights: Array) -> MomentsState:
-        """Return the state before the first update."""
-        zeros = array_module(weights).zeros_like(weights)
-        return MomentsState(0, zeros, zeros)
-
-    def update(
-        self, gradient: Array, state: MomentsState, gain: float | Array
-    ) -> tuple[Array, MomentsState]:
-        """Return the change of the weights and the next state."""
-        count = state.count + 1
-        mean = self.beta1 * state.mean + (1.0 - self.beta1) * gradient
-        square = self.beta2 * state.square + (1.0 - self.beta2) * gradient * gradient
-        root = array_module(gradient).sqrt(square / (1.0 - self.beta2**count))
-        change = (-gain / (1.0 - self.beta1**count)) * mean / (root + self.epsilon)
-        return change, MomentsState(count, mean, square)
-
-
-UPDATES: dict[str, type[SGD] | type[Momentum] | type[Adam]] = {
+UPDATES: dict[str, type[SGD] | type[Momentum] | type[Adam] | type[AMSGrad] | type[Resilient]] = {
     "sgd": SGD,
     "momentum": Momentum,
     "adam": Adam,
+    "amsgrad": AMSGrad,
+    "rprop": Resilient,
 }
 
 
 def get_update(update: str | Update) -> Update:
-    """Return an update rule by its name ("sgd", "momentum", "adam") or as it is.
+    """Return an update rule by its name, one of ``UPDATES``, or as it is.
 
     Raises
     ------
@@ -185,18 +138,29 @@ def get_update(update: str | Update) -> Update:
     return update
 
 
-def state_to_fields(state: Any) -> dict[str, Any]:
-    """Return an update state's numbers and arrays by name, to be kept in a checkpoint."""
-    return {field.name: getattr(state, field.name) for field in fields(state)}
+def state_to_fields(state: Any, prefix: str = "") -> dict[str, Any]:
+    """Return an update state's numbers and arrays by name, to be kept in a checkpoint.
+
+    What a state within the state holds has a name with a dot, such as "rule.count".
+    """
+    result: dict[str, Any] = {}
+    for field in fields(state):
+        name, value = prefix + field.name, getattr(state, field.name)
+        result |= state_to_fields(value, f"{name}.") if is_dataclass(value) else {name: value}
+    return result
 
 
-def state_from_fields(template: Any, values: dict[str, Any]) -> Any:
-    """Return a state of the same kind as ``template`` with the given values."""
-    return type(template)(
-        **{name: int(value) if name == "count" else value for name, value in values.items()}
-    )
+def state_from_fields(template: Any, values: dict[str, Any], prefix: str = "") -> Any:
+    """Return a state of the same kind as ``template`` with the given values.
 
-
-def _check_decay(name: str, value: float) -> None:
-    if not 0.0 <= value < 1.0:
-        raise InputError(f"{name}: got {value!r}, expected a number in [0, 1).")
+    Where the template has a number of Python, such as a count, so has the state.
+    """
+    parts: dict[str, Any] = {}
+    for field in fields(template):
+        name, kind = prefix + field.name, getattr(template, field.name)
+        if is_dataclass(kind):
+            parts[field.name] = state_from_fields(kind, values, f"{name}.")
+        else:
+            value = values[name]
+            parts[field.name] = type(kind)(value) if isinstance(kind, int | float) else value
+    return type(template)(**parts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import product
@@ -15,10 +16,12 @@ from numpy.typing import NDArray
 from tn_qnn.backends.cpu.memory_map import (
     KernelTables,
     MemoryMap,
+    Run,
     dense_stages,
     kernel_tables,
     make_map,
 )
+from tn_qnn.backends.cpu.sums import run_sums, sum_rows
 from tn_qnn.backends.dense_stage import run_dense, spread
 from tn_qnn.backends.memory import Budget
 from tn_qnn.backends.protocol import Executor
@@ -26,11 +29,12 @@ from tn_qnn.errors import BackendError, MemoryBudgetError
 from tn_qnn.machine import free_memory, num_cores
 from tn_qnn.network.labels import SAMPLES, SETS
 from tn_qnn.program.arena import ALIGN
-from tn_qnn.program.job import Job, block_slot_values
+from tn_qnn.program.job import Job
+from tn_qnn.program.local_forms import added_forms, gathered_forms, joined_forms
 from tn_qnn.program.placement import Sizes, strided
 
 Array = NDArray[Any]
-Stages = frozenset[tuple[str, ...]]  # label sets of stages
+Stages = frozenset[int]  # positions of stages
 KEPT_ARENAS, KEPT_MAPS = 4, 64
 LARGE_ANGLE = 8.0
 
@@ -44,11 +48,25 @@ class Arena:
     data: Array
     fed: bool = False
     constant_stage_done: bool = False
+    group_views: dict[tuple[int, ...], Array] = field(default_factory=dict)
+    forward_of: tuple[Array, Array] | None = None  # weights and data whose values it holds
 
     @cached_property
     def angle_views(self) -> dict[tuple[str, ...], Array]:
         """All angle regions."""
         return {labels: self.angle_view(labels) for labels in self.memory.placement.regions}
+
+    @cached_property
+    def sum_tables(self) -> dict[int, Any]:
+        """Tables of the sums that are taken together, by the first stage of their run."""
+        program, placement = self.memory.program, self.memory.placement
+        return {x.stages[0]: sum_rows(program, placement, x.sums) for x in self.memory.reverse}
+
+    @cached_property
+    def environment_views(self) -> dict[tuple[str, ...], Array]:
+        """Real parts of the environments of angles, as :meth:`angle_view` shows the angles."""
+        placement = self.memory.placement
+        return {x: self._strided(*placement.environment_axes(x)) for x in placement.environments}
 
     @cached_property
     def output(self) -> Array:
@@ -72,6 +90,30 @@ class Arena:
         view[0] = values.real
         if len(view) == 2:
             view[1] = values.imag
+
+    def group_view(self, numbers: tuple[int, ...]) -> Array:
+        """Slots that move as one, shape (planes, elements, slots, C or 1, P or 1, S or 1)."""
+        if numbers not in self.group_views:
+            placement, program = self.memory.placement, self.memory.program
+            self.group_views[numbers] = self._strided(*placement.group_axes(program, numbers))
+        return self.group_views[numbers]
+
+    def given_view(self, numbers: tuple[int, ...]) -> Array:
+        """All given slots of a label set, shape (rows, C or 1, P or 1, S or 1)."""
+        axes = self.memory.placement.given_axes(self.memory.program, numbers)
+        return self._strided(*axes)
+
+    def write_group(self, numbers: tuple[int, ...], values: Array) -> None:
+        """Store slots that move as one; values (elements, slots, C or 1, P or 1, S or 1)."""
+        view = self.group_view(numbers)
+        view[0] = values.real
+        if len(view) == 2:
+            view[1] = values.imag
+
+    def read_group(self, numbers: tuple[int, ...]) -> Array:
+        """The inverse of :meth:`write_group`, as a new array."""
+        view = self.group_view(numbers)
+        return view[0].copy() if len(view) == 1 else view[0] + 1j * view[1]
 
     def read(self, number: int) -> Array:
         """A slot as a new real or complex array, shape (elements, C or 1, P or 1, S or 1)."""
@@ -110,11 +152,55 @@ class CpuExecutor:
         """See :class:`~tn_qnn.backends.protocol.Executor`."""
         self.job.scatter.add(self.run(weights, features), out)
 
-    def _run(self, weights: Array, features: Array) -> Array:
+    def pull_back(self, weights: Array, features: Array, slopes: Array, gradient: Array) -> None:
+        """See :class:`~tn_qnn.backends.protocol.Executor`."""
+        with self.lock:
+            whole, dense = self._sizes(weights, features)
+            p, s = self._chunk(whole, dense)
+            for i, j in product(range(0, whole.sets, p), range(0, whole.samples, s)):
+                sets, samples = slice(i, i + p), slice(j, j + s)
+                here = slopes[:, sets, samples]
+                if (p, s) == (whole.sets, whole.samples):
+                    self._sweep(weights, features, here, gradient, dense)
+                else:
+                    self._sweep(weights[sets], features[samples], here, gradient[sets], dense)
+
+    def local_forms(self, weights: Array, features: Array) -> tuple[Array, ...]:
+        """See :class:`~tn_qnn.backends.protocol.Executor`."""
+        with self.lock:
+            whole, dense = self._sizes(weights, features)
+            _, s = self._chunk(whole, dense)
+            found = [
+                self._forms(weights, features[j : j + s], dense) for j in range(0, whole.samples, s)
+            ]
+        return joined_forms(self.job.program, found)
+
+    def _forms(self, weights: Array, features: Array, dense: Stages) -> list[Array]:
+        """Forms of what fits at once."""
+        arena = self._arena(Sizes(self.job.cones, len(weights), len(features)), dense)
+        program, memory = self.job.program, arena.memory
+        self._feed(arena, weights, features)
+        total: list[Array] = []
+        for fixed in self._slices():
+            self._run_stages(arena, memory.forward, fixed)
+
+            def sweep(seed: Array, fixed: Mapping[int, int] = fixed) -> None:
+                assert program.reverse is not None
+                arena.write(program.reverse.seed, seed)
+                self._run_stages(arena, memory.reverse, fixed)
+
+            total = added_forms(total, gathered_forms(program, sweep, arena.read))
+        return total
+
+    def _sizes(self, weights: Array, features: Array) -> tuple[Sizes, Stages]:
+        """The batch, and the stages that run by BLAS for it."""
         whole = Sizes(self.job.cones, weights.shape[0], features.shape[0])
         if whole not in self.dense:
             self.dense[whole] = dense_stages(self.job.program, whole)
-        dense = self.dense[whole]
+        return whole, self.dense[whole]
+
+    def _run(self, weights: Array, features: Array) -> Array:
+        whole, dense = self._sizes(weights, features)
         p, s = self._chunk(whole, dense)
         if (p, s) == (whole.sets, whole.samples):
             return self._run_chunk(weights, features, dense)
@@ -193,16 +279,45 @@ class CpuExecutor:
         self._feed(arena, weights, features)
         program = self.job.program
         if program.slices == 1:
-            self._run_slice(arena, {})
+            self._run_stages(arena, arena.memory.forward, {})
             total = arena.read(program.output)
+            arena.forward_of = weights, features
         else:
             total = np.zeros(())  # float64: thousands of slices would lose digits of float32
-            for values in product(*(range(program.network.sizes[i]) for i in program.sliced)):
-                self._run_slice(arena, dict(zip(program.sliced, values, strict=True)))
+            for fixed in self._slices():
+                self._run_stages(arena, arena.memory.forward, fixed)
                 total = total + arena.read(program.output)
         if total.shape[1] == self.job.cones:
             return total
         return np.broadcast_to(total, (len(total), self.job.cones, *total.shape[2:]))
+
+    def _slices(self) -> Iterator[dict[int, int]]:
+        program = self.job.program
+        for values in product(*(range(program.network.sizes[i]) for i in program.sliced)):
+            yield dict(zip(program.sliced, values, strict=True))
+
+    def _sweep(
+        self, weights: Array, features: Array, slopes: Array, gradient: Array, dense: Stages
+    ) -> None:
+        """Run back what fits at once, forward again where its values are not there any more."""
+        sizes = Sizes(self.job.cones, weights.shape[0], features.shape[0])
+        arena = self._arena(sizes, dense)
+        program, memory = self.job.program, arena.memory
+        assert program.reverse is not None
+        held = arena.forward_of
+        ready = held is not None and held[0] is weights and held[1] is features
+        if not ready:
+            self._feed(arena, weights, features)
+        arena.write(program.reverse.seed, self.job.seed(slopes))
+        for fixed in self._slices():
+            if not ready or fixed:
+                self._run_stages(arena, memory.forward, fixed)
+            self._run_stages(arena, memory.reverse, fixed)
+            for labels, view in arena.environment_views.items():
+                functions = arena.angle_views[labels]
+                self.job.pull_back_angles(labels, view, functions, weights, features, gradient)
+            around = self.job.block_environments(arena.read_group, fixed)
+            self.job.pull_back_blocks(around, weights, gradient)
 
     def _feed(self, arena: Arena, weights: Array, features: Array) -> None:
         for labels, table in self.job.tables.items():
@@ -214,12 +329,14 @@ class CpuExecutor:
             view = arena.angle_views[labels]
             np.cos(angles, out=view[0])
             np.sin(angles, out=view[1])
-        matrices = {e: table.matrices(weights) for e, table in self.job.blocks.items()}
-        for entry in self.job.program.blocks:
-            arena.write(entry.slot, block_slot_values(entry, matrices[entry.element]))
-        arena.fed = True
+        for given in self.job.given:
+            if given.columns is not None or not arena.fed:
+                arena.given_view(given.slots)[...] = given.rows(features)
+        for numbers, values in self.job.block_values(weights):
+            arena.write_group(numbers, values)
+        arena.fed, arena.forward_of = True, None
 
-    def _run_slice(self, arena: Arena, fixed: dict[int, int]) -> None:
+    def _run_stages(self, arena: Arena, runs: Iterable[Run], fixed: Mapping[int, int]) -> None:
         from tn_qnn.backends.cpu.kernel import run_stages
 
         steps = arena.tables.steps
@@ -227,27 +344,31 @@ class CpuExecutor:
             steps = steps.copy()
             for row, column, moves in arena.tables.shifts:
                 steps[row, column] += sum(v * m for v, m in zip(fixed.values(), moves, strict=True))
-        for dense, names, rows in arena.memory.runs:
-            if not dense:
-                stages = arena.tables.stages[rows]
+        for run in runs:
+            if not run.dense:
+                stages = arena.tables.stages[run.rows]
                 run_stages(arena.data, stages, steps, arena.tables.tables, self.threads)
-            elif names[0] or fixed or not arena.constant_stage_done:
-                self._run_dense(arena, names[0], fixed)
+            else:
+                self._run_dense(arena, run.stages[0], fixed)
+            if run.sums:
+                run_sums(arena.data, arena.sum_tables[run.stages[0]])
 
-    def _run_dense(self, arena: Arena, labels: tuple[str, ...], fixed: dict[int, int]) -> None:
+    def _run_dense(self, arena: Arena, number: int, fixed: Mapping[int, int]) -> None:
         program = self.job.program
-        stage = next(stage for stage in program.stages if stage.labels == labels)
+        stage = program.all_stages[number]
+        if not stage.labels and not fixed and arena.constant_stage_done:
+            return
         made = {step.out for step in stage.steps}
         wanted = {slot for step in stage.steps for slot in (step.left, step.right)} - made
         values = {
-            number: spread(program.slots[number], arena.read(number))
-            for number in wanted
-            if number in arena.memory.placement.places
+            slot: spread(program.slots[slot], arena.read(slot))
+            for slot in wanted
+            if slot in arena.memory.placement.places
         }
-        for number, value in run_dense(program, stage, values, fixed).items():
+        for slot, value in run_dense(program, stage, values, fixed).items():
             flat = np.moveaxis(value, (0, 1, 2), (-3, -2, -1))
-            arena.write(number, flat.reshape(-1, *value.shape[:3]))
-        arena.constant_stage_done = arena.constant_stage_done or not labels
+            arena.write(slot, flat.reshape(-1, *value.shape[:3]))
+        arena.constant_stage_done = arena.constant_stage_done or not stage.labels
 
 
 def _reduced(angles: Array) -> Array:

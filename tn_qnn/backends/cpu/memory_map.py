@@ -13,13 +13,35 @@ from numpy.typing import NDArray
 from tn_qnn.backends.dense_stage import dense_peak
 from tn_qnn.program.arena import ALIGN, Scratch, allocate, padded
 from tn_qnn.program.placement import Placement, Sizes, place
-from tn_qnn.program.program import Program, Stage, Step
+from tn_qnn.program.program import Program, Stage, Step, Sum
 from tn_qnn.program.rows import OPERAND, SPLAT, STEP_COLUMNS, operand_kind, step_row
 from tn_qnn.program.tables import table_bytes
 
 TILE_BYTES = 3 << 18  # of scratch a thread, to stay in its second-level cache
 MAX_TILE = 128
 DENSE_STEP = 1 << 18  # multiply-adds that a step by numpy costs beside its work
+
+
+@dataclass(frozen=True)
+class Run:
+    """Neighbouring stages that run in one go.
+
+    Attributes
+    ----------
+    dense
+        Whether by BLAS.
+    stages
+        Positions in the program, one only where it is dense.
+    rows
+        Rows of the kernel's table of stages.
+    sums
+        Taken at the end.
+    """
+
+    dense: bool
+    stages: tuple[int, ...]
+    rows: slice
+    sums: tuple[Sum, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,15 +53,15 @@ class MemoryMap:
     placement
         Addresses of what outlives a stage.
     dense
-        Stages that run by BLAS.
+        Positions of the stages that run by BLAS.
     scratch
-        Scratch of each stage, in elements of one lane.
+        Scratch of each of the other stages, in elements of one lane.
     """
 
     program: Program
     placement: Placement
-    dense: frozenset[tuple[str, ...]]
-    scratch: Mapping[tuple[str, ...], Scratch]
+    dense: frozenset[int]
+    scratch: Mapping[int, Scratch]
 
     @property
     def scalars(self) -> int:
@@ -47,26 +69,38 @@ class MemoryMap:
         return self.placement.scalars + ALIGN
 
     @cached_property
-    def runs(self) -> tuple[tuple[bool, tuple[tuple[str, ...], ...], slice], ...]:
-        """Stages in order, as (dense, label sets, kernel rows): neighbours in the kernel as one."""
-        found: list[tuple[bool, tuple[tuple[str, ...], ...], slice]] = []
-        rows = 0
-        for stage in self.program.stages:
-            if stage.labels in self.dense:
-                found.append((True, (stage.labels,), slice(rows, rows)))
+    def forward(self) -> tuple[Run, ...]:
+        """What runs from weights and data to the output."""
+        return self._runs(range(len(self.program.stages)))
+
+    @cached_property
+    def reverse(self) -> tuple[Run, ...]:
+        """What runs from the seed to the environments."""
+        return self._runs(range(len(self.program.stages), len(self.program.all_stages)))
+
+    def _runs(self, numbers: range) -> tuple[Run, ...]:
+        """Stages in order, neighbours in the kernel as one up to sums that come between."""
+        found: list[Run] = []
+        rows = sum(number not in self.dense for number in range(numbers.start))
+        for number in numbers:
+            sums = self.program.all_stages[number].sums
+            if number in self.dense:
+                found.append(Run(True, (number,), slice(rows, rows), sums))
                 continue
             rows += 1
-            if found and not found[-1][0]:
-                _, names, old = found.pop()
-                found.append((False, (*names, stage.labels), slice(old.start, rows)))
+            if found and not found[-1].dense and not found[-1].sums:
+                old = found.pop()
+                start, before = old.rows.start, old.stages
             else:
-                found.append((False, (stage.labels,), slice(rows - 1, rows)))
+                start, before = rows - 1, ()
+            found.append(Run(False, (*before, number), slice(start, rows), sums))
         return tuple(found)
 
-    def tile(self, labels: tuple[str, ...], itemsize: int, threads: int) -> int:
+    def tile(self, number: int, itemsize: int, threads: int) -> int:
         """Lanes that a stage handles at once: scratch in cache, work for every thread."""
+        labels = self.program.all_stages[number].labels
         n0, n1, inner = self.placement.layouts[labels].loops
-        fits = TILE_BYTES // (itemsize * max(1, self.scratch[labels].size))
+        fits = TILE_BYTES // (itemsize * max(1, self.scratch[number].size))
         even = inner * n0 * n1 // threads
         return max(ALIGN, min(fits, even, inner, MAX_TILE) // ALIGN * ALIGN)
 
@@ -83,14 +117,14 @@ class MemoryMap:
     @cached_property
     def dense_scalars(self) -> int:
         """What the stages that run by BLAS hold beside the arena."""
-        stages = (stage for stage in self.program.stages if stage.labels in self.dense)
         sizes = self.placement.sizes.of()
+        stages = (self.program.all_stages[number] for number in self.dense)
         return max((dense_peak(self.program, x, sizes) for x in stages), default=0)
 
     @cached_property
     def table_bytes(self) -> int:
         """The kernel's tables: those kept with the program, and joined in one piece."""
-        steps = [x for s in self.program.stages if s.labels not in self.dense for x in s.steps]
+        steps = [x for number in self.scratch for x in self.program.all_stages[number].steps]
         return sum(2 * table_bytes(self.program, x) + 8 * STEP_COLUMNS for x in steps)
 
     def total_bytes(self, itemsize: int, threads: int) -> int:
@@ -99,9 +133,7 @@ class MemoryMap:
         return itemsize * scalars + self.table_bytes
 
 
-def make_map(
-    program: Program, sizes: Sizes, dense: frozenset[tuple[str, ...]] | None = None
-) -> MemoryMap:
+def make_map(program: Program, sizes: Sizes, dense: frozenset[int] | None = None) -> MemoryMap:
     """Lay a program out for a batch size.
 
     Parameters
@@ -115,17 +147,21 @@ def make_map(
     if dense is None:
         dense = dense_stages(program, sizes)
     scratch = {
-        x.labels: allocate(program, [[step] for step in x.steps], program.exported)
-        for x in program.stages
-        if x.labels not in dense
+        number: allocate(program, [[step] for step in stage.steps], program.exported)
+        for number, stage in enumerate(program.all_stages)
+        if number not in dense
     }
     return MemoryMap(program, place(program, sizes), dense, scratch)
 
 
-def dense_stages(program: Program, sizes: Sizes) -> frozenset[tuple[str, ...]]:
-    """Label sets of the stages that run by BLAS for a batch of these sizes."""
+def dense_stages(program: Program, sizes: Sizes) -> frozenset[int]:
+    """Positions of the stages that run by BLAS for a batch of these sizes."""
     counts = sizes.of()
-    return frozenset(x.labels for x in program.stages if _prefers_dense(program, x, counts))
+    return frozenset(
+        number
+        for number, stage in enumerate(program.all_stages)
+        if _prefers_dense(program, stage, counts)
+    )
 
 
 def _prefers_dense(program: Program, stage: Stage, sizes: Mapping[str, int]) -> bool:
@@ -165,12 +201,10 @@ def kernel_tables(memory: MemoryMap, itemsize: int, threads: int) -> KernelTable
     shifts: list[tuple[int, int, tuple[int, ...]]] = []
     scratch = memory.scratch_scalars(itemsize, threads)
     at = 0
-    for stage in program.stages:
-        if stage.labels in memory.dense:
-            continue
-        tile = memory.tile(stage.labels, itemsize, threads)
+    for number, own in memory.scratch.items():
+        stage = program.all_stages[number]
+        tile = memory.tile(number, itemsize, threads)
         first = len(steps)
-        own = memory.scratch[stage.labels]
         for step in stage.steps:
             if operand_kind(program, own, stage.labels, step.right) == SPLAT:
                 step = Step(step.right, step.left, step.out)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from tn_qnn.backends.cuda.arena import Layout
@@ -14,9 +15,26 @@ LAUNCH_WORK = 1 << 26
 
 
 def needed(job: Job, layout: Layout, itemsize: int) -> int:
-    """Bytes that a chunk holds: arena, tables, and what its inputs are worked out in."""
+    """Bytes that a chunk holds: arena, tables, and what inputs and gradients are worked out in."""
     sizes = layout.placement.sizes
-    return layout.bytes(itemsize) + job.input_bytes(sizes.sets, sizes.samples)
+    inputs = job.input_bytes(sizes.sets, sizes.samples)
+    return layout.bytes(itemsize) + max(inputs, sweep_bytes(job, sizes))
+
+
+def sweep_bytes(job: Job, sizes: Sizes) -> int:
+    """Bytes of the temporaries before and behind a sweep back, about; 0 without one."""
+    program, counts = job.program, sizes.of()
+    if program.reverse is None:
+        return 0
+    output = program.slots[program.output]
+    # the seed's sum and its addends; a density matrix has two halves, each once as it is read
+    seed = (6 * 16 if output.complex else 3 * 8) * output.size * math.prod(counts.values())
+    entries = [
+        2 ** len(b.fixed) * math.prod(counts[x] for x in program.slots[b.slot].labels)
+        for b in program.blocks
+    ]
+    # cotangents, eigenvectors and the products of a block's chart are complex128
+    return max(seed, 8 * 16 * sum(entries))
 
 
 def fitting_chunk(

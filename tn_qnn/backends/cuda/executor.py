@@ -16,13 +16,14 @@ from tn_qnn.backends.cuda.runtime import CudaRuntime
 from tn_qnn.backends.cuda.schedule import GEMM, Limits
 from tn_qnn.backends.dense_stage import spread, step_product
 from tn_qnn.backends.memory import Budget
-from tn_qnn.errors import MemoryBudgetError
+from tn_qnn.errors import InputError, MemoryBudgetError
 from tn_qnn.network.labels import SAMPLES, SETS
-from tn_qnn.program.job import Job, block_slot_values
+from tn_qnn.program.job import Job
+from tn_qnn.program.local_forms import added_forms, gathered_forms, joined_forms
 from tn_qnn.program.placement import Sizes
 
 Array = Any  # of CuPy
-Run = Callable[[Arena, slice, slice], None]
+Run = Callable[[Arena, Array, Array, slice, slice], None]
 KEPT_LAYOUTS = 64
 GROUPS = 8  # of slices, which are summed apart
 #: Multiply-adds of a tiled step for one point of the batch from which cuBLAS takes it, outside
@@ -78,11 +79,14 @@ class CudaExecutor:
         """
         chosen = slice_groups(self.job.program.slices)[groups]
 
-        def add(arena: Arena, sets: slice, samples: slice) -> None:
+        def add(arena: Arena, w: Array, x: Array, sets: slice, samples: slice) -> None:
+            self._feed(arena, w, x)
             part = out[:, sets, samples]
             if self.job.program.slices == 1:
                 self._run_slice(arena, 0)
                 arena.read_out(part)
+                if not arena.in_graph:  # whose replays nobody here sees
+                    arena.forward_of = weights, features, sets, samples
                 return
             # summed apart: memory that runs out in the middle leaves nothing behind
             totals = [self.runtime.cp.zeros_like(part) for _ in chosen]
@@ -95,6 +99,83 @@ class CudaExecutor:
         with self.runtime.use():
             self._in_all(weights, features, add)
 
+    def pull_back(
+        self,
+        weights: Array,
+        features: Array,
+        slopes: Array,
+        gradient: Array,
+        groups: slice = slice(None),
+    ) -> None:
+        """Add the derivative of a loss by the weights to ``gradient``.
+
+        What :meth:`accumulate` has left of the same two arrays is used; it is worked out again
+        where another call, or a shortage of memory, has taken its place, and for a plan that is
+        sliced. A chunk is added when it is whole, so a shortage leaves nothing half added.
+
+        Parameters
+        ----------
+        weights, features
+            Device arrays of float64, shapes (P, W) and (S, F).
+        slopes
+            Derivatives of the loss by the outputs: device array of float64, shape (K, P, S).
+        gradient
+            Device array of float64, shape (P, W).
+        groups
+            As :meth:`accumulate` takes them.
+
+        Raises
+        ------
+        MemoryBudgetError
+            When not even one sample with one set of weights fits.
+        """
+        numbers = [n for group in slice_groups(self.job.program.slices)[groups] for n in group]
+
+        def sweep(arena: Arena, w: Array, x: Array, sets: slice, samples: slice) -> None:
+            ready = arena.holds(weights, features, sets, samples)
+            if not ready:
+                self._feed(arena, w, x)
+            found = self.runtime.cp.zeros_like(w)
+            self._write_seed(arena, slopes[:, sets, samples])
+            for number in numbers:
+                if not ready or self.job.program.slices > 1:
+                    self._run_slice(arena, number)
+                self._sweep_slice(arena, number)
+                arena.pull_angles(w, x, found)
+                around = self.job.block_environments(arena.read_group, self._fixed(number))
+                self.job.pull_back_blocks(around, w, found)
+            part = gradient[sets]
+            part += found
+
+        with self.runtime.use():
+            self._in_all(weights, features, sweep)
+
+    def local_forms(self, weights: np.ndarray, features: np.ndarray) -> tuple[np.ndarray, ...]:
+        """See :class:`~tn_qnn.backends.protocol.Executor`; from and to arrays of NumPy."""
+        program, chunks = self.job.program, []
+
+        def collect(arena: Arena, w: Array, x: Array, sets: slice, samples: slice) -> None:
+            self._feed(arena, w, x)
+            total: list[np.ndarray] = []
+            for number in range(program.slices):
+                self._run_slice(arena, number)
+
+                def sweep(seed: np.ndarray, number: int = number) -> None:
+                    assert program.reverse is not None
+                    arena.write(program.reverse.seed, self.runtime.to_device(seed, seed.dtype))
+                    self._sweep_slice(arena, number)
+
+                def read(slot: int) -> np.ndarray:
+                    return self.runtime.to_host(arena.read(slot))
+
+                total = added_forms(total, gathered_forms(program, sweep, read))
+            chunks.append(total)
+
+        with self.runtime.use():
+            w, x = (self.runtime.to_device(a, np.float64) for a in (weights, features))
+            self._in_all(w, x, collect)
+        return joined_forms(program, chunks)
+
     def run(self, weights: Array, features: Array) -> np.ndarray:
         """See :class:`~tn_qnn.backends.protocol.Executor`; from and to arrays of NumPy."""
         slot = self.job.program.slots[self.job.program.output]
@@ -104,7 +185,8 @@ class CudaExecutor:
         kind = np.result_type(self.dtype, "c8") if slot.complex else self.dtype
         values = np.zeros((slot.size, cones, *batch), kind)
 
-        def keep(arena: Arena, sets: slice, samples: slice) -> None:
+        def keep(arena: Arena, w: Array, x: Array, sets: slice, samples: slice) -> None:
+            self._feed(arena, w, x)
             total: Array = 0.0
             for number in range(self.job.program.slices):
                 self._run_slice(arena, number)
@@ -151,11 +233,18 @@ class CudaExecutor:
         x = features[samples]
         arena = self._arena(Sizes(self.job.cones, len(w), len(x)))
         self.runtime.keep(arena)
-        arena.fill(w, x)
-        matrices = {e: table.matrices(w) for e, table in self.job.blocks.items()}
-        for entry in self.job.program.blocks:
-            arena.write(entry.slot, block_slot_values(entry, matrices[entry.element]))
-        run(arena, sets, samples)
+        arena.in_graph |= self.runtime.capturing
+        run(arena, w, x, sets, samples)
+
+    def _feed(self, arena: Arena, weights: Array, features: Array) -> None:
+        """Fill in all that depends on weights and data."""
+        arena.forward_of = None
+        for given in self.job.given:
+            if given.columns is not None or not arena.fed:
+                arena.given_view(given.slots)[...] = given.rows(features)
+        arena.fill(weights, features)
+        for numbers, values in self.job.block_values(weights):
+            arena.write_group(numbers, values)
 
     def _chunk(self, whole: Sizes) -> Sizes:
         """What runs at once: halves of halves of a batch, each time the half that costs less."""
@@ -215,24 +304,50 @@ class CudaExecutor:
         return found
 
     def _run_slice(self, arena: Arena, number: int) -> None:
-        """Launch everything for one slice."""
+        """Launch all forward stages for one slice."""
         done = arena.constant_stage_done and self.job.program.slices == 1
+        forward = len(self.job.program.stages)
         for call in arena.calls:
             launch = call.launch
-            if done and not launch.labels:
-                continue
-            if launch.kernel == GEMM and self._by_cublas(launch.steps[0]):
-                self._multiply(arena, call, number)
-                continue
-            self.runtime.launch(
-                launch.kernel,
-                call.variant,
-                launch.grid,
-                launch.block,
-                call.arguments(number),
-                launch.shared,
-            )
+            if launch.stage < forward and not (done and not launch.labels):
+                self._launch(arena, call, number)
         arena.constant_stage_done = True
+
+    def _sweep_slice(self, arena: Arena, number: int) -> None:
+        """Launch all stages of the sweep back for one slice, whose forward values are there."""
+        for call in arena.calls:
+            if call.launch.stage >= len(self.job.program.stages):
+                self._launch(arena, call, number)
+
+    def _write_seed(self, arena: Arena, slopes: Array) -> None:
+        reverse = self.job.program.reverse
+        if reverse is None:
+            raise InputError(
+                "gradient: the program of this executor has no reverse stages; prepare a job"
+                " of with_reverse(program)"
+            )
+        arena.write(reverse.seed, self.job.seed(slopes))
+
+    def _launch(self, arena: Arena, call: Call, number: int) -> None:
+        launch = call.launch
+        if launch.kernel == GEMM and self._by_cublas(launch.steps[0]):
+            self._multiply(arena, call, number)
+            return
+        self.runtime.launch(
+            launch.kernel,
+            call.variant,
+            launch.grid,
+            launch.block,
+            call.arguments(number),
+            launch.shared,
+        )
+
+    def _fixed(self, number: int) -> dict[int, int]:
+        """Values of the sliced indices in a slice."""
+        program = self.job.program
+        sizes = [program.network.sizes[i] for i in program.sliced]
+        values = np.unravel_index(number, sizes) if sizes else ()
+        return {i: int(value) for i, value in zip(program.sliced, values, strict=True)}
 
     def _by_cublas(self, step: Any) -> bool:
         work = self.job.program.step_size(step)
@@ -241,9 +356,7 @@ class CudaExecutor:
     def _multiply(self, arena: Arena, call: Call, number: int) -> None:
         """A large step as batched matrix products by cuBLAS."""
         program, step = self.job.program, call.launch.steps[0]
-        sizes = [program.network.sizes[i] for i in program.sliced]
-        values = np.unravel_index(number, sizes) if sizes else ()
-        fixed = {i: int(value) for i, value in zip(program.sliced, values, strict=True)}
+        fixed = self._fixed(number)
         live = {
             slot: spread(program.slots[slot], arena.read(slot)) for slot in (step.left, step.right)
         }

@@ -26,6 +26,9 @@ MEASURED = ("measured", "of ceiling")
 #: the directions, loss, credit, gradient, update rule, counters. Counted in a capture on the
 #: stand-in for CuPy of the tests, for Adam and cross entropy.
 STEP_NODES = 72
+#: Elementwise kernels that make the seed of a sweep back: zeros, a gather, its factors, the
+#: addition, both planes; those of an open readout are a few more.
+SEED_NODES = 6
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,8 @@ class JobPrediction:
     chunks
         How many chunks the batch needs to fit in the memory, and so how often all that runs.
     nodes
-        Small launches beside them: filling the angles of a label set, reading out.
+        Small launches beside them: filling the angles of a label set, reading out, the seed of a
+        sweep back, the derivatives by the weights of a label set.
     bytes
         Of device memory that a chunk holds.
     """
@@ -94,8 +98,11 @@ def predict_job(
     lines = predict(layout.schedule, chunk, dtype, device)
     chunks = -(-sets // chunk.sets) * -(-samples // chunk.samples)
     fills = sum(1 for labels in job.tables if {SETS, SAMPLES} & set(labels))
+    pulls = len(layout.placement.environments) * job.program.slices
+    seeds = SEED_NODES if job.program.reverse else 0
     held = needed(job, layout, itemsize)
-    return JobPrediction(job.cones, lines, chunks, fills + job.program.slices, held)
+    nodes = fills + job.program.slices + seeds + pulls
+    return JobPrediction(job.cones, lines, chunks, nodes, held)
 
 
 def rows(lines: Sequence[Line]) -> list[tuple[str, ...]]:

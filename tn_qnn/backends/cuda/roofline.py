@@ -16,10 +16,13 @@ from tn_qnn.backends.cuda.schedule import (
     LARGE,
     ROW_BYTES,
     STAGE,
+    SUMS,
     Launch,
     Schedule,
     tile_shape,
 )
+from tn_qnn.backends.cuda.sums import ROW as SUM_ROW
+from tn_qnn.backends.cuda.sums import WARP, lanes, results
 from tn_qnn.program.placement import Sizes
 from tn_qnn.program.program import Program, Step
 from tn_qnn.program.tables import roles, table_bytes
@@ -32,6 +35,8 @@ MEMORY_BYTES_PER_CLOCK = 64
 #: Cycles until a thread is through: what a step costs beside its register tiles, what a tile costs
 #: beside its k, what a k costs, and what a tile waits for where an operand lies in the arena.
 STEP_CYCLES, TILE_CYCLES, K_CYCLES, ARENA_CYCLES = 100, 100, 35, 250
+#: Values of a sum that a thread has under way at once, and what a warp's exchange takes.
+SUM_AHEAD, TREE_CYCLES = 4, 150
 #: Outputs of a block of run_gemm along m and n, its warps, and what one access takes of the port.
 GEMM_BLOCK, GEMM_WARPS, ONE_READ = 64, 8, 128
 #: Bytes of shared memory that the system takes of every block; registers of a multiprocessor, and
@@ -78,7 +83,7 @@ class Line:
     Attributes
     ----------
     kernel, labels, steps, points
-        The launch: its kernel, its stage, steps that it runs, points of the batch.
+        The launch: its kernel, its stage, steps or sums that it runs, points of the batch.
     load
         What it does.
     memory, chip, arithmetic, latency
@@ -191,6 +196,8 @@ def launch_load(
     program: Program, launch: Launch, sizes: Sizes, itemsize: int, device: Ceilings
 ) -> Load:
     """What a launch moves and computes."""
+    if launch.kernel == SUMS:
+        return sum_load(program, launch, sizes, itemsize, device)
     points, blocks = launch.loops.points, math.prod(launch.grid)
     kernel, steps = launch.kernel, launch.steps
     chip = points * sum(step_chip_bytes(program, step, kernel, itemsize) for step in steps)
@@ -207,6 +214,33 @@ def launch_load(
         max(parts),
         blocks * sum(parts) // len(parts),
         blocks,
+        resident_blocks(launch, device),
+    )
+
+
+def sum_load(
+    program: Program, launch: Launch, sizes: Sizes, itemsize: int, device: Ceilings
+) -> Load:
+    """What a launch of sums over labels of the batch moves: every value once, nothing twice."""
+    cycles = []
+    values = written = 0
+    for total in launch.sums:
+        made, threads = results(program, total, sizes.of()), lanes(program, total)
+        read = slot_scalars(program, total.value, sizes)
+        values, written = values + read, written + made
+        turns = -(-read // (made * threads * SUM_AHEAD))
+        # a block whose threads have no result of this sum ends at once
+        busy = -(-made * threads // math.prod(launch.block))
+        each = STEP_CYCLES + turns * ARENA_CYCLES + (TREE_CYCLES if threads == WARP else 0)
+        cycles += [each] * busy + [0] * (launch.grid[0] - busy)
+    moved = itemsize * (values + written)
+    return Load(
+        moved + 8 * SUM_ROW * len(launch.sums),
+        moved,
+        values,
+        max(cycles),
+        sum(cycles),
+        math.prod(launch.grid),
         resident_blocks(launch, device),
     )
 
@@ -247,7 +281,7 @@ def line(
     return Line(
         launch.kernel,
         launch.labels,
-        len(launch.steps),
+        len(launch.steps) + len(launch.sums),
         launch.loops.points,
         load,
         load.device_bytes / min(device.reachable_bandwidth, drawn),

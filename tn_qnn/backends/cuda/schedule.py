@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby, zip_longest
 
+from tn_qnn.backends.cuda.sums import ROW as SUM_ROW
+from tn_qnn.backends.cuda.sums import lanes, results
 from tn_qnn.program.arena import Scratch, allocate
 from tn_qnn.program.placement import Placement
-from tn_qnn.program.program import Program, Stage, Step
+from tn_qnn.program.program import Program, Stage, Step, Sum
 from tn_qnn.program.tables import roles, table_bytes
 
 WARP = 32
-STAGE, LARGE, GEMM = "run_stage", "run_large", "run_gemm"
+STAGE, LARGE, GEMM, SUMS = "run_stage", "run_large", "run_gemm", "sum_batch"
 #: Of a step's row in device memory, and of what shared memory holds in its place.
 ROW_BYTES, STEP_BYTES = 8 * 32, 96
 TABLE_BYTES = 48 << 10  # of step rows and tables that a launch copies into shared memory, at most
@@ -30,6 +32,7 @@ MOST_GROUPS = 16
 #: What a step and a barrier cost a block beside its register tiles, in tiles; not measured.
 STEP_TURNS, BARRIER_TURNS = 2.0, 0.3
 MOST_GRID = 65535  # blocks along the second and the third axis of a grid
+SUM_THREADS = 128  # of a block of "sum_batch"
 NOTHING = Scratch({}, 0)
 
 
@@ -76,7 +79,10 @@ class Launch:
     Attributes
     ----------
     kernel
-        "run_stage" for a run of small steps, "run_large" or "run_gemm" for one large step.
+        "run_stage" for a run of small steps, "run_large" or "run_gemm" for one large step,
+        "sum_batch" for sums over labels of the batch.
+    stage
+        Position of its stage among all stages of the program.
     labels, steps, loops
         The stage's label set, steps of it, and its batch.
     parts
@@ -89,9 +95,12 @@ class Launch:
         Bytes of shared memory that it asks for.
     complex
         Whether any value of it has an imaginary plane.
+    sums
+        Sums that it takes, where it runs no steps.
     """
 
     kernel: str
+    stage: int
     labels: tuple[str, ...]
     steps: tuple[Step, ...]
     loops: Loops
@@ -101,6 +110,7 @@ class Launch:
     block: tuple[int, int]
     shared: int
     complex: bool
+    sums: tuple[Sum, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,15 +122,16 @@ class Schedule:
     launches
         What runs.
     spilled
-        For each stage, where intermediates lie in the arena's spill region that are handed from
-        launch to launch or do not fit in shared memory; in elements of one point of the batch.
+        For each stage, by position, where intermediates lie in the arena's spill region that are
+        handed from launch to launch or do not fit in shared memory; in elements of one point of
+        the batch.
     spill_scalars
         Length of that region; stages share it.
     """
 
     program: Program
     launches: tuple[Launch, ...]
-    spilled: Mapping[tuple[str, ...], Scratch]
+    spilled: tuple[Scratch, ...]
     spill_scalars: int
 
     @cached_property
@@ -130,7 +141,8 @@ class Schedule:
         shifts = 3 * 8 * self.program.slices * len(steps)
         parts = 16 * sum(len(launch.parts) for launch in self.launches)
         tables = sum(table_bytes(self.program, step) // 2 for step in steps)
-        return ROW_BYTES * len(steps) + tables + shifts + parts
+        sums = 8 * SUM_ROW * sum(len(launch.sums) for launch in self.launches)
+        return ROW_BYTES * len(steps) + tables + shifts + parts + sums
 
 
 def loops_of(placement: Placement, labels: tuple[str, ...]) -> Loops:
@@ -173,27 +185,51 @@ def make_schedule(
     not by the compiler. How a program is cut changes no bit of its results.
     """
     launches: list[Launch] = []
-    spilled: dict[tuple[str, ...], Scratch] = {}
+    spilled: list[Scratch] = []
     longest = 0
-    for stage in program.stages:
+    for position, stage in enumerate(program.all_stages):
         loops = loops_of(placement, stage.labels)
-        queues = [list(_runs(program, x, loops, limits)) for x in components(stage)]
-        mine: list[Launch] = []
-        for ready in zip_longest(*queues):
-            found = [run for run in ready if run]
-            fused = [steps for kernel, steps in found if kernel == STAGE]
-            if fused:
-                parts = _joined(program, fused, loops, limits)
-                mine.append(_fused(program, stage, parts, loops, itemsize, limits))
-            mine += [_single(program, stage, steps[0], loops, itemsize, kernel)
-                     for kernel, steps in found if kernel != STAGE]  # fmt: skip
+        mine = _stage_launches(program, position, loops, itemsize, limits)
         local = {slot for launch in mine for slot in launch.scratch.offsets}
         moments = [moment for launch in mine for moment in _moments(launch)]
-        spilled[stage.labels] = allocate(program, moments, program.exported | local)
+        spilled.append(allocate(program, moments, program.exported | local))
         extent = placement.layouts[stage.labels].extent
-        longest = max(longest, spilled[stage.labels].size * extent)
+        longest = max(longest, spilled[-1].size * extent)
         launches += mine
-    return Schedule(program, tuple(launches), spilled, longest)
+        launches += _sum_launches(program, placement, position, loops)
+    return Schedule(program, tuple(launches), tuple(spilled), longest)
+
+
+def _stage_launches(
+    program: Program, position: int, loops: Loops, itemsize: int, limits: Limits
+) -> list[Launch]:
+    """The steps of a stage as launches."""
+    stage = program.all_stages[position]
+    queues = [list(_runs(program, x, loops, limits)) for x in components(stage)]
+    found: list[Launch] = []
+    for ready in zip_longest(*queues):
+        runs = [run for run in ready if run]
+        fused = [steps for kernel, steps in runs if kernel == STAGE]
+        if fused:
+            parts = _joined(program, fused, loops, limits)
+            found.append(_fused(program, position, parts, loops, itemsize, limits))
+        found += [_single(program, position, steps[0], loops, itemsize, kernel)
+                  for kernel, steps in runs if kernel != STAGE]  # fmt: skip
+    return found
+
+
+def _sum_launches(
+    program: Program, placement: Placement, position: int, loops: Loops
+) -> Iterator[Launch]:
+    """The sums of a stage, side by side: neither needs another."""
+    stage, sizes = program.all_stages[position], placement.sizes.of()
+    for first in range(0, len(stage.sums), MOST_GRID):
+        sums = stage.sums[first : first + MOST_GRID]
+        threads = max(results(program, x, sizes) * lanes(program, x) for x in sums)
+        grid = -(-threads // SUM_THREADS), len(sums)
+        planes = any(program.slots[x.value].complex for x in sums)
+        yield Launch(SUMS, position, stage.labels, (), loops, (), NOTHING, grid, (SUM_THREADS, 1),
+                     0, planes, sums)  # fmt: skip
 
 
 def components(stage: Stage) -> list[tuple[Step, ...]]:
@@ -267,13 +303,14 @@ def _kernel(program: Program, step: Step, loops: Loops, limits: Limits) -> str:
 
 def _fused(
     program: Program,
-    stage: Stage,
+    position: int,
     parts: Sequence[tuple[Step, ...]],
     loops: Loops,
     itemsize: int,
     limits: Limits,
 ) -> Launch:
     """One launch for runs of small steps, side by side."""
+    stage = program.all_stages[position]
     tables = max(sum(_step_bytes(program, step) for step in part) for part in parts)
     room = limits.room - tables
     each = [_scratch(program, stage, part, room // (WARP * itemsize)) for part in parts]
@@ -288,6 +325,7 @@ def _fused(
         lanes //= 2
     return Launch(
         STAGE,
+        position,
         stage.labels,
         steps,
         loops,
@@ -301,9 +339,10 @@ def _fused(
 
 
 def _single(
-    program: Program, stage: Stage, step: Step, loops: Loops, itemsize: int, kernel: str
+    program: Program, position: int, step: Step, loops: Loops, itemsize: int, kernel: str
 ) -> Launch:
     """One launch for a large step."""
+    labels = program.all_stages[position].labels
     step = oriented(program, step, itemsize)
     r = roles(program, step)
     grid: tuple[int, ...]
@@ -316,7 +355,7 @@ def _single(
         items = _items(program, step, itemsize)
         grid = (loops.tiles(WARP), min(-(-items // block[1]), MOST_GRID))
     planes = _complex(program, (step,))
-    return Launch(kernel, stage.labels, (step,), loops, (1,), NOTHING, grid, block, 0, planes)
+    return Launch(kernel, position, labels, (step,), loops, (1,), NOTHING, grid, block, 0, planes)
 
 
 def _scratch(program: Program, stage: Stage, steps: tuple[Step, ...], elements: int) -> Scratch:

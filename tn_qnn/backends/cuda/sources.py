@@ -33,6 +33,8 @@ KERNELS = {
     "run_step_naive": Kernel("gemm.cu", BY_TYPE_AND_FIELD),
     "fill_angles": Kernel("fill.cu", BY_TYPE),
     "read_out": Kernel("readout.cu", BY_TYPE),
+    "sum_batch": Kernel("sums.cu", BY_TYPE),
+    "pull_angles": Kernel("pull.cu", BY_TYPE),
     "random_signs": Kernel("spsa.cu", ALONE),
     "product": Kernel("spsa.cu", ALONE),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,6 +14,8 @@ from tn_qnn.backends.cuda.executor import CudaExecutor, slice_groups, tree_sum
 from tn_qnn.program.job import Job
 
 Array = Any  # of CuPy
+#: What is done on a device for a part of the work, its weights and its data.
+Work = Callable[[CudaExecutor, "Part", Array, Array], Array]
 PARTS, LEAST = 8, 32  # parts of a batch, and points of each but for the last
 
 
@@ -82,30 +85,65 @@ class SplitExecutor:
         """See :class:`~tn_qnn.backends.protocol.Executor`; on the first device alone."""
         return self.executors[0].run(weights, features)
 
+    def local_forms(self, weights: np.ndarray, features: np.ndarray) -> tuple[np.ndarray, ...]:
+        """See :class:`~tn_qnn.backends.protocol.Executor`; on the first device alone."""
+        return self.executors[0].local_forms(weights, features)
+
     def accumulate(self, weights: Array, features: Array, out: Array) -> None:
         """See :class:`CudaExecutor`; arrays of the first device. It waits for all devices."""
+
+        def work(executor: CudaExecutor, part: Part, w: Array, x: Array) -> Array:
+            found = executor.runtime.cp.zeros((len(out), len(w), len(x)))
+            executor.accumulate(w, x, found, part.groups)
+            return found
+
+        parts, found = self._everywhere(weights, features, work)
+        with self.executors[0].runtime.use():
+            if self.job.program.slices > 1:
+                out += tree_sum(found)
+                return
+            for part, values in zip(parts, found, strict=True):
+                out[:, part.sets, part.samples] += values
+
+    def pull_back(self, weights: Array, features: Array, slopes: Array, gradient: Array) -> None:
+        """See :class:`CudaExecutor`; arrays of the first device. It waits for all devices.
+
+        A device has several parts and memory for the values of one: each part runs forward again.
+        """
+
+        def work(executor: CudaExecutor, part: Part, w: Array, x: Array) -> Array:
+            there = executor.runtime.copied(slopes[:, part.sets, part.samples])
+            found = executor.runtime.cp.zeros_like(w)
+            executor.pull_back(w, x, there, found, part.groups)
+            return found
+
+        parts, found = self._everywhere(weights, features, work)
+        with self.executors[0].runtime.use():
+            for part, values in zip(parts, found, strict=True):
+                gradient[part.sets] += values
+
+    def _everywhere(
+        self, weights: Array, features: Array, work: Work
+    ) -> tuple[tuple[Part, ...], list[Array]]:
+        """The parts, and what each comes to, on the first device."""
         main = self.executors[0].runtime
         parts = parts_of(weights.shape[0], len(features), self.job.program.slices)
         main.synchronize()  # the inputs are there before others read them
-        others = [self._workers.submit(self._work, k, parts, weights, features, len(out))
+        others = [self._workers.submit(self._share, k, parts, weights, features, work)
                   for k in range(1, len(self.executors))]  # fmt: skip
         # the caller may hold the first device: its part is for this thread
-        found = self._work(0, parts, weights, features, len(out))
+        found = self._share(0, parts, weights, features, work)
         for other in others:
             found |= other.result()
         with main.use():
-            if self.job.program.slices > 1:
-                out += tree_sum([main.copied(found[k]) for k in range(len(parts))])
-                return
-            for k, part in enumerate(parts):
-                out[:, part.sets, part.samples] += main.copied(found[k])
+            return parts, [main.copied(found[k]) for k in range(len(parts))]
 
     @cached_property
     def _workers(self) -> ThreadPoolExecutor:
         return ThreadPoolExecutor(len(self.executors) - 1, thread_name_prefix="tn_qnn-cuda")
 
-    def _work(
-        self, number: int, parts: tuple[Part, ...], weights: Array, features: Array, outputs: int
+    def _share(
+        self, number: int, parts: tuple[Part, ...], weights: Array, features: Array, work: Work
     ) -> dict[int, Array]:
         """Every so-manieth part, on one device."""
         executor = self.executors[number]
@@ -116,8 +154,6 @@ class SplitExecutor:
             for k in range(number, len(parts), len(self.executors)):
                 part = parts[k]
                 w = here[part.sets] if here.ndim == 2 else here[part.sets, part.samples]
-                x = data[part.samples]
-                found[k] = runtime.cp.zeros((outputs, len(w), len(x)))
-                executor.accumulate(w, x, found[k], part.groups)
+                found[k] = work(executor, part, w, data[part.samples])
             runtime.synchronize()
         return found

@@ -48,8 +48,8 @@ class LaunchTables:
 def with_spill(placement: Placement, schedule: Schedule) -> Placement:
     """The placement of a schedule: spilled slots lie behind all others."""
     program, places = schedule.program, dict(placement.places)
-    for labels, spilled in schedule.spilled.items():
-        extent = placement.layouts[labels].extent
+    for stage, spilled in zip(program.all_stages, schedule.spilled, strict=True):
+        extent = placement.layouts[stage.labels].extent
         for number, offset in spilled.offsets.items():
             base = placement.scalars + offset * extent
             places[number] = slot_place(program, placement.layouts, number, base)

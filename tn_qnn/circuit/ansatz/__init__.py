@@ -8,9 +8,11 @@ from tn_qnn.circuit.ansatz.blocks import (
     BlockFunction,
     cry_pool,
     orthogonal_block,
+    orthogonal_entries,
     so4_block,
     su4_block,
     unitary_block,
+    unitary_entries,
 )
 from tn_qnn.circuit.ansatz.chain import matrix_product
 from tn_qnn.circuit.ansatz.hierarchical import mera, qcnn, tree
@@ -24,10 +26,12 @@ __all__ = [
     "matrix_product",
     "mera",
     "orthogonal_block",
+    "orthogonal_entries",
     "qcnn",
     "so4_block",
     "strongly_entangling",
     "su4_block",
     "tree",
     "unitary_block",
+    "unitary_entries",
 ]

@@ -90,9 +90,10 @@ def su4_block(circuit: Circuit, qubits: Sequence[int], name: str) -> None:
 
 
 def orthogonal_block(circuit: Circuit, qubits: Sequence[int], name: str) -> None:
-    """Tensor-valued weight `name`: a real orthogonal matrix on one to four qubits.
+    """Tensor-valued weight `name`: a real orthogonal matrix on one to six qubits.
 
     Its d (d - 1) / 2 coordinates are called ``name[0]``, ...; all zero give the identity.
+    :func:`orthogonal_entries` is the same block in the chart for steps along a gradient.
 
     Examples
     --------
@@ -105,9 +106,10 @@ def orthogonal_block(circuit: Circuit, qubits: Sequence[int], name: str) -> None
 
 
 def unitary_block(circuit: Circuit, qubits: Sequence[int], name: str) -> None:
-    """Tensor-valued weight `name`: a unitary matrix on one to four qubits.
+    """Tensor-valued weight `name`: a unitary matrix on one to six qubits.
 
     Its d**2 coordinates are called ``name[0]``, ...; all zero give the identity.
+    :func:`unitary_entries` is the same block in the chart for steps along a gradient.
 
     Examples
     --------
@@ -117,6 +119,37 @@ def unitary_block(circuit: Circuit, qubits: Sequence[int], name: str) -> None:
     16
     """
     circuit.block(unitary(name), qubits)
+
+
+def orthogonal_entries(circuit: Circuit, qubits: Sequence[int], name: str) -> None:
+    """Tensor-valued weight `name`: the d**2 entries of a real orthogonal matrix, row by row.
+
+    The matrix is the polar factor of the entries, so these may be any numbers; initialisers know
+    how such blocks start. On one to six qubits.
+
+    Examples
+    --------
+    >>> c = Circuit(4)
+    >>> orthogonal_entries(c, (0, 1, 2, 3), "U")
+    >>> len(c.weights)
+    256
+    """
+    circuit.block(orthogonal(name, chart="entries"), qubits)
+
+
+def unitary_entries(circuit: Circuit, qubits: Sequence[int], name: str) -> None:
+    """Tensor-valued weight `name`: the entries of a unitary matrix, real parts, then imaginary.
+
+    As :func:`orthogonal_entries`, with 2 d**2 weights.
+
+    Examples
+    --------
+    >>> c = Circuit(2)
+    >>> unitary_entries(c, (0, 1), "U")
+    >>> len(c.weights)
+    32
+    """
+    circuit.block(unitary(name, chart="entries"), qubits)
 
 
 def cry_pool(circuit: Circuit, qubits: Sequence[int], name: str) -> None:
@@ -234,6 +267,6 @@ def _two_qubits(block: str, qubits: Sequence[int]) -> tuple[int, int]:
     if len(qubits) != 2:
         raise CircuitError(
             f"{block} acts on two qubits, got {tuple(qubits)}; "
-            "orthogonal_block and unitary_block take up to four"
+            "orthogonal_block and unitary_block take up to six"
         )
     return qubits[0], qubits[1]

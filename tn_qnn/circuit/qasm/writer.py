@@ -47,7 +47,7 @@ def to_qasm(circuit: Circuit, version: int = 3) -> str:
     -------
     str
         A program that :func:`from_qasm` reads back to the same circuit; matrices come back as
-        u3, ry, rz and cx, equal up to the global phase, which OpenQASM text drops. Gates that
+        u3, ry, rz, cx and cz, equal up to the global phase, which OpenQASM text drops. Gates that
         the standard library lacks are defined in the program.
 
     Raises
